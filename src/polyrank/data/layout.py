@@ -1,0 +1,79 @@
+"""The layout of a batch: which column of which tensor is which feature or task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from polyrank.schema import Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdColumn:
+    """One column of ``Batch.ids_BF``: a categorical feature, or a numeric one in bins."""
+
+    name: str
+    side: Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericColumn:
+    """One column of ``Batch.numeric_BN``: a scaled value, or the flag that it was missing."""
+
+    name: str
+    side: Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaggedColumn:
+    """One entry of ``Batch.ragged``: a bag or a sequence of table rows."""
+
+    name: str
+    side: Side
+    pooling: Literal["mean", "attention"]
+    max_length: int
+    target: str | None = None
+    """With attention: the id column that asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorColumn:
+    """One entry of ``Batch.vectors``: a pre-computed embedding."""
+
+    name: str
+    side: Side
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetStats:
+    """What a head needs to know of its label: moments in the space in which it is regressed.
+
+    For a regression the label itself, for a duration log(1 + seconds), for a binary task the label
+    (so ``mean`` is the base rate). Weighted by the row weights, inside the task's sample space, on
+    the training split only.
+    """
+
+    mean: float
+    std: float
+    """1.0 where the label is constant."""
+    count: int
+    """Observed labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Everything the network must know of the encoded features; fixed once the encoders are fitted.
+
+    ``num_rows`` is the number of rows of the one flat embedding table: the vocabularies of all
+    features, laid end to end. Every id in a batch is a row of it.
+    """
+
+    ids: tuple[IdColumn, ...]
+    numerics: tuple[NumericColumn, ...]
+    ragged: tuple[RaggedColumn, ...]
+    vectors: tuple[VectorColumn, ...]
+    tasks: tuple[str, ...]
+    num_rows: int
+    targets: dict[str, TargetStats]
+    """By task."""

@@ -1,0 +1,74 @@
+"""Tasks: what the model predicts, and where each label means something."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from polyrank.schema.model import Column, Declared, Name
+
+
+class _Task(Declared):
+    """What all tasks share. A null or NaN label was not observed: it is masked, never zero."""
+
+    name: Name
+    label: Column = ""
+    """The label's column; defaults to ``name``."""
+    mask: Column | None = None
+    """A 0/1 column: 1 where the label was observed, beside the rule on nulls."""
+    within: Name | None = None
+    """The sample space: a binary task; this label means something only where that one is 1."""
+    sign: Literal["good", "bad"] = "good"
+    """Whether more of it is wanted; a report is ``bad``."""
+    missing_values: tuple[int | float | str, ...] = ()
+    """Labels that stand for not observed, beside null and NaN."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_is_name(cls, tree: object) -> object:
+        if isinstance(tree, dict) and "label" not in tree and "name" in tree:
+            return {**tree, "label": tree["name"]}
+        return tree
+
+
+class Binary(_Task):
+    """Yes or no: a click, a purchase. Labels are 0 and 1, booleans, or listed in ``positive``."""
+
+    kind: Literal["binary"] = "binary"
+    positive: tuple[int | str, ...] = ()
+    """The values that mean 1, every other observed value meaning 0; empty: labels are 0 and 1."""
+    keep_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of negatives the log kept. Predictions are corrected by log(keep_rate) on the logit
+    (He et al., ADKDD 2014, section 6.3) and metrics weigh negatives by 1 / keep_rate."""
+
+
+class Regression(_Task):
+    """A number; Huber loss on the label standardised by the training split."""
+
+    kind: Literal["regression"] = "regression"
+    delta: PositiveFloat = 1.0
+    """Where Huber turns from square to linear, in standard deviations of the label."""
+    lower: float | None = None
+    """Labels below are refused."""
+    upper: float | None = None
+    """Labels above are refused."""
+
+
+class Duration(_Task):
+    """A time of at least 0 in the label's own unit; Huber loss on the standardised log(1 + y)."""
+
+    kind: Literal["duration"] = "duration"
+    unit: Literal["ms", "s", "min"] = "s"
+    delta: PositiveFloat = 1.0
+    """Where Huber turns from square to linear, in standard deviations of log(1 + seconds)."""
+    limit: PositiveFloat = 86_400.0
+    """Seconds; longer labels are refused: a clock error, not a view."""
+
+    @property
+    def seconds_per_unit(self) -> float:
+        """How many seconds one unit of the label is."""
+        return {"ms": 1e-3, "s": 1.0, "min": 60.0}[self.unit]
+
+
+Task = Annotated[Binary | Regression | Duration, Field(discriminator="kind")]
