@@ -1,0 +1,32 @@
+"""Regression tasks: Huber loss on the standardised label."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from polyrank.data.layout import TargetStats
+from polyrank.heads.base import Head
+from polyrank.schema import Regression
+
+
+class RegressionHead(Head):
+    """Huber (1964) on (label - mean) / std of the training split; predicts in the label's unit."""
+
+    def __init__(self, task: Regression, stats: TargetStats) -> None:
+        self._delta = task.delta
+        self._mean, self._std = stats.mean, stats.std
+
+    def initial_logits(self) -> Tensor:
+        """0: the training mean."""
+        return torch.zeros(1)
+
+    def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
+        """Half the square within ``delta`` standard deviations, linear beyond."""
+        target_B = (labels_B - self._mean) / self._std
+        return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
+
+    def predict(self, logits_BL: Tensor) -> Tensor:
+        """mean + std · logit."""
+        return self._mean + self._std * logits_BL[:, 0].double()

@@ -1,0 +1,38 @@
+"""One file an architecture: from the input representation to one representation a task.
+
+>>> import torch
+>>> from polyrank.sharing import MMoE
+>>> block = MMoE(num_experts=4, widths=(16,)).build(32, ["click", "like"])
+>>> shared = block([torch.randn(7, 32)])
+>>> shared.tasks["like"].shape, shared.gates["like"].shape
+(torch.Size([7, 16]), torch.Size([7, 4]))
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
+
+from polyrank.sharing.base import Shared, Sharing, SharingConfig
+from polyrank.sharing.mmoe import MMoE
+from polyrank.sharing.shared_bottom import SharedBottom
+from polyrank.sharing.single_task import SingleTask
+
+AnySharing = Annotated[MMoE | SharedBottom | SingleTask, Field(discriminator="kind")]
+
+SHARINGS: Mapping[str, type[SharingConfig]] = MappingProxyType(
+    {"mmoe": MMoE, "shared_bottom": SharedBottom, "single_task": SingleTask}
+)
+"""By ``kind``."""
+
+__all__ = [
+    "SHARINGS",
+    "AnySharing",
+    "MMoE",
+    "Shared",
+    "SharedBottom",
+    "Sharing",
+    "SharingConfig",
+    "SingleTask",
+]

@@ -1,0 +1,46 @@
+"""Single-task: every task owns its table and its trunk; nothing is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from polyrank.layers import MLP
+from polyrank.sharing.base import Shared, Sharing, SharingConfig
+
+
+class SingleTaskBlock(Sharing):
+    """One trunk a task, each on its own view."""
+
+    def __init__(
+        self, width: int, tasks: Sequence[str], widths: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        self._tasks = tuple(tasks)
+        self.trunks = nn.ModuleList([MLP(width, widths, dropout=dropout) for _ in tasks])
+        self.out_width = widths[-1]
+
+    def forward(self, views: Sequence[Tensor]) -> Shared:
+        """View k through trunk k."""
+        outputs = zip(self._tasks, self.trunks, views, strict=True)
+        return Shared(tasks={task: trunk(view_BD) for task, trunk, view_BD in outputs}, fork=())
+
+
+class SingleTask(SharingConfig):
+    """T networks side by side: the baseline that every sharing is held against."""
+
+    kind: Literal["single_task"] = "single_task"
+    widths: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
+    """Hidden layers of each trunk."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def num_views(self, tasks: Sequence[str]) -> int:
+        """One embedding table a task."""
+        return len(tasks)
+
+    def build(self, width: int, tasks: Sequence[str]) -> SingleTaskBlock:
+        """One trunk a task."""
+        return SingleTaskBlock(width, tasks, self.widths, self.dropout)
