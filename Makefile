@@ -1,0 +1,52 @@
+# Two commands are enough on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := $(VENV)/.run-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+DEV    := $(VENV)/.dev-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+# One thread a test process: two of them share two cores.
+TEST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+
+.PHONY: demo test lint unit nightly docs clean
+
+demo: $(RUN)
+	$(BIN)/polyrank demo
+
+test: lint unit
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(DEV) system
+	rm -f .coverage .coverage.*
+	$(TEST) -n 2 --dist worksteal -m "not nightly" --cov --cov-branch --cov-report=term:skip-covered
+
+nightly: $(DEV) system
+	$(TEST) -n 2 -m nightly --timeout 3600
+
+docs: $(DEV)
+	$(BIN)/python docs/reference.py
+
+# strace injects kills and full disks at chosen system calls; the tests that need it skip without.
+.PHONY: system
+system:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq strace; } \
+	  || echo "strace is not here and cannot be installed: its tests will be skipped"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): | $(BIN)/python
+	$(BIN)/pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(DEV): | $(BIN)/python
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
