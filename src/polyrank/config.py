@@ -26,8 +26,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -254,7 +261,9 @@ def override(tree: dict[str, Any], setting: str) -> None:
     node[last] = YAML(typ="safe", pure=True).load(text)
 
 
-def data_root(config: DataConfig, beside: Path, environment: Mapping[str, str] = os.environ) -> Path:
+def data_root(
+    config: DataConfig, beside: Path, environment: Mapping[str, str] = os.environ
+) -> Path:
     """The folder that relative data paths start from.
 
     ``data.root`` (itself relative to ``beside``), else the variable POLYRANK_DATA, else ``beside``,

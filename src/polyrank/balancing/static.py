@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -42,6 +42,10 @@ class Static(Scalarizer):
     kind: Literal["static"] = "static"
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """By task, at least 0."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **weights: float | Mapping[str, float]) -> None: ...
 
     @model_validator(mode="before")
     @classmethod

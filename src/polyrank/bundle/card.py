@@ -1,0 +1,91 @@
+"""The model card: what was trained on what, when, and how good it is."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+
+from polyrank._version import __version__
+from polyrank.evaluation import Evaluation
+from polyrank.schema import Declared, Schema, parse
+
+
+class DataDates(Declared):
+    """Rows of a part of the log, and the first and last value of its time column, as text."""
+
+    rows: int
+    first: str | None = None
+    last: str | None = None
+
+
+class Card(Declared):
+    """What a reader must know before using the model."""
+
+    tasks: dict[str, str]
+    """Kind and sample space of each task, in words."""
+    data: dict[str, DataDates]
+    """By part: train, validation, test."""
+    ledger: dict[str, Any] = {}
+    """How many rows were read, trained on, masked, quarantined and filtered."""
+    metrics: dict[str, Any] = {}
+    """Evaluations by part, as JSON: values with their 95 % intervals."""
+    run: dict[str, Any] = {}
+    """The configuration tree of the run."""
+    provenance: dict[str, Any] = {}
+    """Versions and fingerprints."""
+
+
+def describe_tasks(schema: Schema) -> dict[str, str]:
+    """One phrase a task, such as ``binary, within click``."""
+    phrases = {}
+    for task in schema.tasks:
+        space = f", within {' and '.join(schema.space(task.name))}" if task.within else ""
+        wanted = ", less is better" if task.sign == "bad" else ""
+        phrases[task.name] = f"{task.kind}{space}{wanted}"
+    return phrases
+
+
+def environment() -> dict[str, str]:
+    """The versions that decide a model's bits."""
+    return {
+        "polyrank": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def render(card: Card) -> str:
+    """The card as Markdown."""
+    lines = ["# Model card", "", "| task | what |", "|---|---|"]
+    lines += [f"| {task} | {phrase} |" for task, phrase in card.tasks.items()]
+    lines += ["", "## Data", "", "| part | rows | first | last |", "|---|---|---|---|"]
+    lines += [
+        f"| {part} | {dates.rows:,} | {dates.first or '-'} | {dates.last or '-'} |"
+        for part, dates in card.data.items()
+    ]
+    for part, tree in card.metrics.items():
+        lines += ["", f"## Metrics on {part}", "", *_metric_table(tree)]
+    lines += ["", "## Provenance", "", "| what | value |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in sorted(card.provenance.items())]
+    return "\n".join([*lines, ""])
+
+
+def _metric_table(tree: dict[str, Any]) -> list[str]:
+    evaluation = Evaluation.from_json(tree)
+    lines = ["| task | metric | value | 95 % interval | rows |", "|---|---|---|---|---|"]
+    for row in evaluation.rows:
+        if row.slice is not None:
+            continue
+        value = row.reason if row.reason is not None else f"{row.value:.5g}"
+        interval = f"{row.lower:.5g} to {row.upper:.5g}" if row.lower == row.lower else "-"
+        lines.append(f"| {row.task} | {row.metric} | {value} | {interval} | {row.rows:,} |")
+    return lines
+
+
+def parse_card(tree: dict[str, Any]) -> Card:
+    """The card of a bundle."""
+    return parse(Card, tree, where="card.json")

@@ -1,0 +1,60 @@
+"""The engine: encoded rows in, predictions out, the same bits wherever a row stands.
+
+Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polyrank.data import Batch, Ragged
+from polyrank.model import RankingModel
+
+ROW_BLOCK = 32
+"""Rows are padded to a multiple of this: eager matrix products then give a row the same bits in
+every batch and at every place in it, as long as widths are multiples of 16."""
+
+
+class Engine(Protocol):
+    """What a scorer needs; ONNX Runtime and compiled engines will stand behind the same face."""
+
+    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
+        """(B,) predictions by task, in the label's unit."""
+
+
+class TorchEngine:
+    """Eager torch in fp32."""
+
+    def __init__(self, model: RankingModel) -> None:
+        self._model = model.eval().float()
+
+    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
+        """(B,) float64 predictions by task; a batch without rows gives empty arrays."""
+        with torch.inference_mode():
+            predictions = self._model.predict(pad(batch, ROW_BLOCK))
+        return {task: value[: len(batch)].numpy() for task, value in predictions.items()}
+
+
+def pad(batch: Batch, block: int) -> Batch:
+    """``batch`` with rows of zeros behind it, up to a multiple of ``block`` and at least one."""
+    num_extra = -len(batch) % block if len(batch) else block
+    if not num_extra:
+        return batch
+    return Batch(
+        ids_BF=_extend(batch.ids_BF, num_extra),
+        numeric_BN=_extend(batch.numeric_BN, num_extra),
+        ragged={
+            name: Ragged(values_V=ragged.values_V, lengths_B=_extend(ragged.lengths_B, num_extra))
+            for name, ragged in batch.ragged.items()
+        },
+        vectors={name: _extend(vector, num_extra) for name, vector in batch.vectors.items()},
+    )
+
+
+def _extend(tensor: Tensor, num_extra: int) -> Tensor:
+    return torch.cat([tensor, tensor.new_zeros((num_extra, *tensor.shape[1:]))])
