@@ -1,0 +1,154 @@
+"""The artefact: everything that scoring needs, and nothing of the training data."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polyrank.bundle.card import Card, parse_card, render
+from polyrank.data import Encoders
+from polyrank.errors import ArtefactError
+from polyrank.model import ModelConfig, RankingModel
+from polyrank.schema import Schema, parse
+from polyrank.storage import Committed, arrays_writer, commit_directory, jsonio, open_committed
+
+KIND = "bundle"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A model with all it needs; immutable. A request takes one and answers from it alone."""
+
+    schema: Schema
+    encoders: Encoders
+    model: RankingModel
+    """In evaluation mode, fp32."""
+    model_config: ModelConfig
+    tables: Mapping[str, pa.Table]
+    """The side tables, with the columns that the schema reads; joined where the input lacks them."""
+    card: Card
+    version: str = ""
+    """Of a saved bundle: the SHA-256 that its manifest seals. Empty before saving."""
+
+
+def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
+    """Write ``bundle`` as the folder ``path``, all of it or nothing.
+
+    Returns:
+        Its version.
+
+    Raises:
+        ArtefactError: A weight is not finite.
+        ConfigError: ``path`` exists and ``replace`` is not set, or it holds no bundle.
+        StorageError: The disk is full, read-only or failing.
+    """
+    meta, arrays = bundle.encoders.state()
+    weights = {name: _to_numpy(value) for name, value in bundle.model.state_dict().items()}
+    files = {
+        "schema.json": jsonio.dumps(bundle.schema.model_dump(mode="json")),
+        "model.json": jsonio.dumps(bundle.model_config.model_dump(mode="json")),
+        "encoders.json": jsonio.dumps(meta),
+        "encoders.safetensors": arrays_writer(arrays),
+        "weights.safetensors": arrays_writer(weights, finite=True),
+        "card.json": jsonio.dumps(bundle.card.model_dump(mode="json")),
+        "card.md": render(bundle.card).encode(),
+        **{
+            f"tables/{name}.parquet": _parquet_bytes(table)
+            for name, table in bundle.tables.items()
+        },
+    }
+    manifest = commit_directory(
+        path,
+        files,
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        extra={"tasks": list(bundle.schema.task_names), "tables": sorted(bundle.tables)},
+        replace=replace,
+    )
+    return manifest.seal
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle; every byte is checked against the manifest before any is used.
+
+    Raises:
+        ArtefactError: Not a bundle, of a newer format, altered, incomplete, or with parts that do
+            not fit together.
+    """
+    with open_committed(path, kind=KIND, supported_versions={FORMAT_VERSION}) as committed:
+        schema = parse(Schema, _tree(committed, "schema.json"), where="schema.json")
+        config = parse(ModelConfig, _tree(committed, "model.json"), where="model.json")
+        encoders = Encoders.from_state(
+            schema, _tree(committed, "encoders.json"), committed.arrays("encoders.safetensors")
+        )
+        weights = committed.arrays("weights.safetensors", finite=True)
+        return Bundle(
+            schema=schema,
+            encoders=encoders,
+            model=_rebuild(schema, encoders, config, weights),
+            model_config=config,
+            tables={table.name: _table(committed, table.name) for table in schema.tables},
+            card=parse_card(_tree(committed, "card.json")),
+            version=committed.manifest.seal,
+        )
+
+
+def _rebuild(
+    schema: Schema,
+    encoders: Encoders,
+    config: ModelConfig,
+    weights: Mapping[str, NDArray[Any]],
+) -> RankingModel:
+    with torch.device("meta"):
+        model = RankingModel(schema, encoders.layout, config, seed=0)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    if expected != found:
+        odd = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        raise ArtefactError(
+            f"{len(odd)} tensors are missing, unknown or of another shape, the first {odd[0]!r}",
+            where="weights.safetensors",
+            hint="The parts of this bundle are not of one model: restore it.",
+        )
+    state = {name: torch.from_numpy(value) for name, value in weights.items()}
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _tree(committed: Committed, name: str) -> dict[str, Any]:
+    tree = committed.json(name)
+    if not isinstance(tree, dict):
+        raise ArtefactError("must be a JSON object", where=name, hint="Restore the bundle.")
+    return tree
+
+
+def _table(committed: Committed, name: str) -> pa.Table:
+    file = f"tables/{name}.parquet"
+    if file not in committed.names:
+        raise ArtefactError(
+            "the schema declares this side table and the bundle lacks it",
+            where=file,
+            hint="Restore the bundle.",
+        )
+    return pq.read_table(pa.BufferReader(committed.read(file)))
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _to_numpy(value: Tensor) -> NDArray[Any]:
+    return np.ascontiguousarray(value.detach().cpu().numpy())

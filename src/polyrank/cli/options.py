@@ -1,0 +1,26 @@
+"""Arguments and options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Argument(help="The run's YAML file.")]
+BundlePath = Annotated[Path, typer.Argument(help="A bundle's folder.")]
+LogPath = Annotated[str, typer.Argument(help="Parquet, CSV or Arrow: a file, glob or folder.")]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Put over the file, as training.epochs=2."),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help="Folder that relative data paths start from; else POLYRANK_DATA, else the file's own.",
+    ),
+]
+Tables = Annotated[
+    list[str],
+    typer.Option("--table", metavar="NAME=PATH", help="A side table instead of the bundle's."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
