@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from polyrank.errors import ConfigError
+from polyrank.schema.model import NAME_PATTERN, Faults
+from polyrank.schema.place import Place, keys_of, place_of
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_RULES = {
+    "missing": "is missing",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+}
+"""pydantic's words are Python's; these are the user's."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -38,70 +54,123 @@ def parse(model: type[ModelT], tree: Mapping[str, Any], *, where: str = "") -> M
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        problems = tuple(_problem(model, entry, where) for entry in _root_causes(error))
+        entries = [(place_of(model, entry["loc"]), entry) for entry in error.errors()]
+    problems = tuple(
+        problem
+        for place, group in _by_place(_root_causes(entries, tree))
+        for problem in _problems(place, group, where)
+    )
     if len(problems) == 1:
         raise problems[0]
     raise ConfigError(f"{len(problems)} problems", where=where or None, problems=problems)
 
 
-def _root_causes(error: ValidationError) -> list[ErrorDetails]:
-    """The faults, without a list called too short only because its items are faulty."""
-    entries = error.errors()
+Entries = list[tuple[Place, ErrorDetails]]
+
+
+def _root_causes(entries: Entries, tree: object) -> Entries:
+    """The faults, without those that only follow from another one.
+
+    A list is called too short because its items are faulty; a default that repeats another key
+    is called faulty because that key is.
+    """
+    paths = [place.path for place, _ in entries]
     return [
-        entry
-        for entry in entries
-        if entry["type"] != "too_short"
-        or not any(
-            other["loc"][: len(entry["loc"])] == entry["loc"]
-            for other in entries
-            if len(other["loc"]) > len(entry["loc"])
+        (place, entry)
+        for place, entry in entries
+        if not (
+            (entry["type"] == "too_short" and _any_below(place.path, paths))
+            or (_is_default(place, entry, tree) and _any_below(place.path[:-1], paths, place.path))
         )
     ]
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
-    """A dotted key path; the tag that pydantic puts behind a list index is left out."""
-    parts = [
-        str(part)
-        for before, part in zip((None, *loc), loc, strict=False)
-        if not (isinstance(before, int) and isinstance(part, str))
-    ]
-    return ".".join(parts)
+def _any_below(
+    path: tuple[int | str, ...],
+    paths: list[tuple[int | str, ...]],
+    but: tuple[int | str, ...] = (),
+) -> bool:
+    return any(len(p) > len(path) and p[: len(path)] == path and p != but for p in paths)
 
 
-def _problem(model: type[BaseModel], entry: ErrorDetails, where: str) -> ConfigError:
-    place = ": ".join(part for part in (where, _path(entry["loc"])) if part) or None
+def _is_default(place: Place, entry: ErrorDetails, tree: object) -> bool:
+    """Whether the faulty value is one that the tree does not hold."""
+    if entry["type"] == "missing" or not place.path:
+        return False
+    for part in place.path:
+        if isinstance(tree, Mapping):
+            if part not in tree:
+                return True
+            tree = tree[part]
+        elif isinstance(tree, list | tuple) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        else:
+            return False
+    return False
+
+
+def _by_place(entries: Entries) -> list[tuple[Place, list[ErrorDetails]]]:
+    """Faults of one value together: a union complains once for each of its members."""
+    grouped: dict[tuple[tuple[int | str, ...], bool], tuple[Place, list[ErrorDetails]]] = {}
+    for place, entry in entries:
+        key = (place.path, entry["type"] == "extra_forbidden")
+        grouped.setdefault(key, (place, []))[1].append(entry)
+    return list(grouped.values())
+
+
+def _problems(place: Place, entries: list[ErrorDetails], where: str) -> list[ConfigError]:
+    entry = entries[0]
+    fault = entry.get("ctx", {}).get("error")
+    if isinstance(fault, Faults):
+        inner = (path for path, _ in fault.faults)
+        spots = [".".join(part for part in (place.dotted, path) if part) for path in inner]
+        messages = [message for _, message in fault.faults]
+        return [
+            ConfigError(message, where=_where(where, spot))
+            for spot, message in zip(spots, messages, strict=True)
+        ]
     if entry["type"] == "extra_forbidden":
-        key = str(entry["loc"][-1])
-        owner = _owner(model, entry["loc"][:-1])
-        hint = suggest(key, owner.model_fields) if owner else "Remove it."
-        return ConfigError(f"unknown key {key!r}", where=place, hint=hint)
-    message = str(entry["msg"]).removeprefix("Value error, ")
-    if entry["type"] not in ("missing", "value_error"):
-        message = f"{message}, got {entry['input']!r}"
-    return ConfigError(message, where=place)
+        return [_unknown_key(place, where)]
+    if entry["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return [_unknown_kind(place, entry, where)]
+    first, *others = dict.fromkeys(_rule(each) for each in entries)
+    rules = " or ".join([first, *(other.removeprefix("must be ") for other in others)])
+    return [ConfigError(rules + _received(entry), where=_where(where, place.dotted))]
 
 
-def _owner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The declared class that stands at ``loc`` below ``model``."""
-    candidates: list[type[BaseModel]] = [model]
-    for part in loc:
-        inner = [found for cls in candidates for found in _step(cls, part)]
-        candidates = inner or candidates
-    return candidates[0] if candidates else None
+def _unknown_key(place: Place, where: str) -> ConfigError:
+    key = str(place.path[-1])
+    hint = suggest(key, keys_of(place.owner)) if place.owner else "Remove it."
+    return ConfigError(f"unknown key {key!r}", where=_where(where, place.dotted), hint=hint)
 
 
-def _step(cls: type[BaseModel], part: int | str) -> list[type[BaseModel]]:
-    if isinstance(part, int):
-        return []
-    field = cls.model_fields.get(part)
-    if field is not None:
-        return _models_in(field.annotation)
-    kind = cls.model_fields.get("kind")
-    return [cls] if kind is not None and kind.default == part else []
+def _unknown_kind(place: Place, entry: ErrorDetails, where: str) -> ConfigError:
+    """The key that says which class a mapping stands for is missing or holds no known word."""
+    context = entry["ctx"]
+    key = context["discriminator"].strip("'")
+    spot = _where(where, ".".join(part for part in (place.dotted, key) if part))
+    known = sorted(place.kinds)
+    if "tag" not in context:
+        return ConfigError(f"`{key}` is missing", where=spot, hint=f"Known: {', '.join(known)}.")
+    tag = context["tag"]
+    return ConfigError(f"unknown {key} {tag!r}", where=spot, hint=suggest(tag, known))
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+def _rule(entry: ErrorDetails) -> str:
+    context = entry.get("ctx", {})
+    if context.get("pattern") == NAME_PATTERN:
+        return "a name must hold no white space, dot or slash"
+    if context.get("min_length") == 1:
+        return "must not be empty"
+    return _RULES.get(entry["type"], str(entry["msg"]).removeprefix("Value error, "))
+
+
+def _received(entry: ErrorDetails) -> str:
+    if entry["type"] in ("missing", "value_error"):
+        return ""
+    value = repr(entry["input"])
+    return f", got {value if len(value) <= 80 else value[:77] + '...'}"
+
+
+def _where(where: str, dotted: str) -> str | None:
+    return ": ".join(part for part in (where, dotted) if part) or None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 from pydantic import Field, model_validator
 
+from polyrank.errors import ConfigError
 from polyrank.schema.features import (
     Bag,
     Categorical,
@@ -18,9 +19,20 @@ from polyrank.schema.features import (
     Sequence,
     SideTable,
 )
-from polyrank.schema.model import Declared
+from polyrank.schema.model import Declared, Faults
 from polyrank.schema.parse import suggest
 from polyrank.schema.tasks import Binary, Duration, Regression, Task
+
+Fault = tuple[str, str]
+"""Where in the schema, and what is wrong."""
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+NamedT = TypeVar("NamedT", bound=_Named)
 
 
 class Schema(Declared):
@@ -41,23 +53,32 @@ class Schema(Declared):
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
         faults = [
-            *_repeated("feature", (feature.name for feature in self.features)),
-            *_repeated("task", (task.name for task in self.tasks)),
-            *_repeated("table", (table.name for table in self.tables)),
+            *_repeated("features", self.features),
+            *_repeated("tasks", self.tasks),
+            *_repeated("tables", self.tables),
             *self._reference_faults(),
+            *self._space_faults(),
             *self._leaks(),
         ]
         if faults:
-            raise ValueError("; ".join(faults))
+            raise Faults(faults)
         return self
 
     def feature(self, name: str) -> Categorical | Numeric | Bag | Sequence | Embedding:
-        """The feature called ``name``."""
-        return next(feature for feature in self.features if feature.name == name)
+        """The feature called ``name``.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        return _called(name, self.features, "feature")
 
     def task(self, name: str) -> Binary | Regression | Duration:
-        """The task called ``name``."""
-        return next(task for task in self.tasks if task.name == name)
+        """The task called ``name``.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        return _called(name, self.tasks, "task")
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -82,47 +103,82 @@ class Schema(Declared):
             parent = self.task(parent).within
         return tuple(chain)
 
-    def _leaks(self) -> list[str]:
+    def _leaks(self) -> list[Fault]:
         labels = set(self.label_columns())
         return [
-            f"feature {feature.name!r} reads column {feature.column!r}, which is a label: a leak"
-            for feature in self.features
+            (
+                f"features.{index}.column",
+                f"feature {feature.name!r} reads column {feature.column!r}, which is a label: a "
+                "leak. Remove the feature, or the task if the column is known beforehand",
+            )
+            for index, feature in enumerate(self.features)
             if feature.column in labels
         ]
 
-    def _reference_faults(self) -> list[str]:
+    def _reference_faults(self) -> list[Fault]:
         categorical = {f.name for f in self.features if isinstance(f, Categorical)}
-        faults: list[str] = []
-        for feature in self.features:
-            for field in ("shares", "target"):
-                wanted = getattr(feature, field, None)
+        faults: list[Fault] = []
+        for index, feature in enumerate(self.features):
+            for field in _references(feature):
+                wanted = getattr(feature, field)
                 if wanted is not None and wanted not in categorical:
-                    faults.append(
+                    message = (
                         f"feature {feature.name!r}: `{field}` names {wanted!r}, which is no "
                         f"categorical feature. {suggest(wanted, categorical)}"
                     )
-        return [*faults, *self._space_faults()]
+                    faults.append((f"features.{index}.{field}", message))
+        return faults
 
-    def _space_faults(self) -> list[str]:
-        parents = {task.name: task.within for task in self.tasks}
+    def _space_faults(self) -> list[Fault]:
         binary = {task.name for task in self.tasks if isinstance(task, Binary)}
-        for name, within in parents.items():
-            if within is not None and within not in binary:
-                return [
-                    f"task {name!r}: `within` names {within!r}, which is no binary task. "
-                    f"{suggest(within, binary)}"
-                ]
-        for name in parents:
-            seen: list[str] = []
-            step: str | None = name
-            while step is not None and step not in seen:
-                seen.append(step)
-                step = parents[step]
-            if step is not None:
-                return [f"the sample spaces form a cycle: {' -> '.join([*seen, step])}"]
-        return []
+        return [
+            (
+                f"tasks.{index}.within",
+                f"task {task.name!r}: `within` names {task.within!r}, which is no binary task. "
+                f"{suggest(task.within, binary)}",
+            )
+            for index, task in enumerate(self.tasks)
+            if task.within is not None and task.within not in binary
+        ] + self._cycles()
+
+    def _cycles(self) -> list[Fault]:
+        """Each cycle of sample spaces, once, at its first task."""
+        parents = {task.name: task.within for task in self.tasks}
+        faults: list[Fault] = []
+        done: set[str] = set()
+        for index, task in enumerate(self.tasks):
+            chain: list[str] = []
+            step: str | None = task.name
+            while step is not None and step not in chain:
+                chain.append(step)
+                step = parents.get(step)
+            if step == task.name and step not in done:
+                message = f"the sample spaces form a cycle: {' -> '.join([*chain, step])}"
+                faults.append((f"tasks.{index}.within", message))
+                done.update(chain)
+        return faults
 
 
-def _repeated(what: str, names: Iterable[str]) -> list[str]:
-    counts = Counter(names)
-    return [f"{what} {name!r} is declared {n} times" for name, n in counts.items() if n > 1]
+def _references(feature: Feature) -> tuple[str, ...]:
+    """The fields of ``feature`` that name another one."""
+    if isinstance(feature, Sequence):
+        # A target that was not given repeats ``shares``: one fault is enough.
+        return ("shares",) if feature.target == feature.shares else ("shares", "target")
+    return ("shares",) if isinstance(feature, Bag) else ()
+
+
+def _called(name: str, declared: Iterable[NamedT], what: str) -> NamedT:
+    known = {item.name: item for item in declared}
+    if name not in known:
+        raise ConfigError(f"there is no {what} {name!r}", hint=suggest(name, known))
+    return known[name]
+
+
+def _repeated(field: str, declared: tuple[_Named, ...]) -> list[Fault]:
+    """Each name used before, at its later places."""
+    names = [item.name for item in declared]
+    return [
+        (f"{field}.{index}.name", f"{field[:-1]} {name!r} is declared twice; rename one")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]

@@ -54,6 +54,14 @@ class Regression(_Task):
     upper: float | None = None
     """Labels above are refused."""
 
+    @model_validator(mode="after")
+    def _not_empty(self) -> Regression:
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(
+                f"`lower` must be below `upper`, got {self.lower} and {self.upper}; swap them"
+            )
+        return self
+
 
 class Duration(_Task):
     """A time of at least 0 in the label's own unit; Huber loss on the standardised log(1 + y)."""
