@@ -107,7 +107,7 @@ def _whiten(x_NF: FloatArray) -> FloatArray:
     centred_NF = x_NF - x_NF.mean(axis=0)
     covariance_FF = np.einsum("nf,ng->fg", centred_NF, centred_NF) / len(x_NF)
     factor_FF = np.linalg.inv(np.linalg.cholesky(covariance_FF))
-    return np.einsum("nf,gf->ng", centred_NF, factor_FF)
+    return np.asarray(np.einsum("nf,gf->ng", centred_NF, factor_FF))
 
 
 def _tags(rng: np.random.Generator, latent_ND: FloatArray, clickbait_N: FloatArray) -> pa.Array:
