@@ -36,7 +36,7 @@ class Bundle:
     """In evaluation mode, fp32."""
     model_config: ModelConfig
     tables: Mapping[str, pa.Table]
-    """The side tables, with the columns that the schema reads; joined where the input lacks them."""
+    """The side tables, with what the schema reads of them; joined where the input lacks it."""
     card: Card
     version: str = ""
     """Of a saved bundle: the SHA-256 that its manifest seals. Empty before saving."""
@@ -64,8 +64,7 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
         "card.json": jsonio.dumps(bundle.card.model_dump(mode="json")),
         "card.md": render(bundle.card).encode(),
         **{
-            f"tables/{name}.parquet": _parquet_bytes(table)
-            for name, table in bundle.tables.items()
+            f"tables/{name}.parquet": _parquet_bytes(table) for name, table in bundle.tables.items()
         },
     }
     manifest = commit_directory(

@@ -17,11 +17,10 @@ class MMoEBlock(Sharing):
 
     def __init__(self, width: int, tasks: Sequence[str], config: MMoE) -> None:
         super().__init__()
-        self._tasks = tuple(tasks)
         self.experts = PackedExperts(width, config.widths, config.num_experts)
         self.gates = Gates(
             width,
-            self._tasks,
+            tuple(tasks),
             config.num_experts,
             dropout=config.gate_dropout,
             temperature=config.gate_temperature,
@@ -30,10 +29,9 @@ class MMoEBlock(Sharing):
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """The experts' outputs, weighted by each task's gate; the experts are the fork."""
-        experts_E = self.experts(views[0])
+        experts_BEH = self.experts(views[0])
         gates = self.gates(views[0])
-        tasks = {task: mix(experts_E, gates[task]) for task in self._tasks}
-        return Shared(tasks=tasks, fork=tuple(experts_E), gates=gates)
+        return Shared(tasks=mix(experts_BEH, gates), fork=(experts_BEH,), gates=gates)
 
 
 class MMoE(SharingConfig):

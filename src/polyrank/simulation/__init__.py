@@ -12,5 +12,6 @@
 from polyrank.simulation.config import FeedConfig, default_feed_config
 from polyrank.simulation.feed import Feed
 from polyrank.simulation.log import TRUTH_PREFIX, observed
+from polyrank.simulation.schema import feed_schema
 
-__all__ = ["TRUTH_PREFIX", "Feed", "FeedConfig", "default_feed_config", "observed"]
+__all__ = ["TRUTH_PREFIX", "Feed", "FeedConfig", "default_feed_config", "feed_schema", "observed"]

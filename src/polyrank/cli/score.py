@@ -1,0 +1,25 @@
+"""``polyrank score``: batch scoring, Parquet to Parquet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrank.cli.options import BundlePath, LogPath, Tables
+
+
+def score(
+    bundle: BundlePath,
+    log: LogPath,
+    out: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    keep: Annotated[
+        list[str], typer.Option("--keep", help="A column of the log to copy beside the keys.")
+    ] = [],  # noqa: B006
+    tables: Tables = [],  # noqa: B006
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Predict every task for every row; the rows keep their order."""
+    from polyrank.cli.bundles import open_scorer
+
+    rows = open_scorer(bundle, tables).score_file(log, out, keep=keep, replace=force)
+    typer.echo(f"{rows:,} rows scored into {out}")

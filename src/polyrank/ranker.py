@@ -1,0 +1,155 @@
+"""The face: fit, evaluate, score, rank, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+from polyrank.balancing import AnyScalarizer, Static
+from polyrank.bundle import Bundle, load_bundle, save_bundle
+from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingConfig
+from polyrank.errors import ConfigError
+from polyrank.evaluation import Evaluation
+from polyrank.model import AnyInteraction, ModelConfig, NoInteraction, Towers
+from polyrank.run import Observer, Sources, train_bundle
+from polyrank.schema import Schema
+from polyrank.scoring import Scorer
+from polyrank.sharing import AnySharing, MMoE
+
+Log = Any
+"""A path, glob, folder, list of those, or any Arrow-compatible table."""
+
+
+class Ranker:
+    """One model for many objectives.
+
+    Args:
+        schema: What the log means.
+        sharing: How tasks share.
+        balance: How their losses become one.
+        interaction: Cross layers before sharing.
+        towers: Layers a task owns.
+        embedding_dim: Width of the embedding table.
+        training: The loop.
+        evaluation: Metrics of ``evaluate``.
+        seed: Every random choice follows from it.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        sharing: AnySharing | None = None,
+        balance: AnyScalarizer | None = None,
+        interaction: AnyInteraction | None = None,
+        towers: Towers | None = None,
+        embedding_dim: int = 16,
+        training: TrainingConfig | None = None,
+        evaluation: EvaluationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        model = ModelConfig(
+            embedding_dim=embedding_dim,
+            interaction=interaction or NoInteraction(),
+            sharing=sharing or MMoE(),
+            towers=towers or Towers(),
+        )
+        self._config = RunConfig(
+            schema_=schema,
+            data=DataConfig(train="train", validation="validation", tables=_named(schema)),
+            model=model,
+            balance=balance or Static(),
+            training=training or TrainingConfig(),
+            evaluation=evaluation or EvaluationConfig(),
+            seed=seed,
+        )
+        self._scorer: Scorer | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The fitted model with all it needs.
+
+        Raises:
+            ConfigError: Before ``fit``.
+        """
+        return self._fitted().bundle
+
+    def fit(
+        self,
+        train: Log,
+        validation: Log,
+        *,
+        tables: Mapping[str, pa.Table] | None = None,
+        run_dir: Path | str | None = None,
+        resume: Literal["never", "auto", "strict"] = "never",
+        observer: Observer | None = None,
+    ) -> Self:
+        """Train; early stopping and the choice of the weights look at ``validation`` only.
+
+        Args:
+            train: The training log.
+            validation: A later log.
+            tables: The schema's side tables, by name.
+            run_dir: Where checkpoints and the log of the run go; null: a folder that is removed.
+            resume: Continue the run in ``run_dir``; ``strict`` refuses a damaged checkpoint.
+            observer: Told of every step and evaluation, for progress bars.
+
+        Raises:
+            DataError, ConfigError, DivergedError, StorageError: See ``polyrank.errors``.
+        """
+        sources = Sources.of(train=train, validation=validation, tables=tables or {})
+        bundle = train_bundle(
+            self._config,
+            sources,
+            None if run_dir is None else Path(run_dir),
+            resume=resume,
+            observer=observer,
+        )
+        self._scorer = Scorer(bundle)
+        return self
+
+    def evaluate(self, log: Log) -> Evaluation:
+        """Metrics by task and slice, each in its task's sample space."""
+        return self._fitted().evaluate(log, self._config.evaluation)
+
+    def score(self, table: Log) -> pa.Table:
+        """The keys of ``table`` and one column ``predicted_<task>`` each, in its rows' order."""
+        return self._fitted().score(table)
+
+    def rank(self, candidates: Log, by: Mapping[str, float] | None = None) -> pa.Table:
+        """The candidates with predictions and ``score``, best first; see ``Scorer.rank``."""
+        return self._fitted().rank(candidates, by)
+
+    def save(self, path: Path | str, *, replace: bool = False) -> str:
+        """Write the bundle; returns its version."""
+        return save_bundle(self.bundle, Path(path), replace=replace)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """The ranker of a saved bundle."""
+        return cls.of(load_bundle(Path(path)))
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """The ranker of a bundle."""
+        ranker = cls(
+            bundle.schema,
+            sharing=bundle.model_config.sharing,
+            interaction=bundle.model_config.interaction,
+            towers=bundle.model_config.towers,
+            embedding_dim=bundle.model_config.embedding_dim,
+        )
+        ranker._scorer = Scorer(bundle)
+        return ranker
+
+    def _fitted(self) -> Scorer:
+        if self._scorer is None:
+            raise ConfigError("this ranker is not fitted", hint="Call fit(), or Ranker.load(path).")
+        return self._scorer
+
+
+def _named(schema: Schema) -> dict[str, str]:
+    return {table.name: table.name for table in schema.tables}

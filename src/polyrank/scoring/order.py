@@ -1,0 +1,70 @@
+"""One score from several predictions, so that candidates can be put in order.
+
+Shapes: N candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyrank.data import Layout
+from polyrank.errors import ConfigError
+from polyrank.schema import Binary, Duration, Regression, Schema, suggest
+
+Predictions = Mapping[str, NDArray[np.float64]]
+
+
+def default_weights(schema: Schema, layout: Layout) -> dict[str, float]:
+    """Weights under which every task contributes about equally on average: the field's usual start.
+
+    A task weighs 1 over its training mean (a duration: exp(mean log) - 1; a regression: its
+    standard deviation, since its mean may be 0), negative where ``sign`` is bad. It is a start, not
+    a choice: give ``by`` to rank by what you value.
+    """
+    weights = {}
+    for task in schema.tasks:
+        scale = _scale(task, layout)
+        weights[task.name] = (-1.0 if task.sign == "bad" else 1.0) / scale if scale > 0 else 0.0
+    return weights
+
+
+def score(
+    schema: Schema, predictions: Predictions, weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """(N,) weighted sum of the expected values of the tasks.
+
+    A task within another is multiplied by the probabilities of its sample space, so that
+    P(purchase | click) enters as P(click and purchase).
+
+    Raises:
+        ConfigError: A weight names no task or is not finite, or all are 0.
+    """
+    for name, weight in weights.items():
+        if name not in predictions:
+            raise ConfigError(
+                f"the ranking weighs {name!r}, which is no task", hint=suggest(name, predictions)
+            )
+        if not math.isfinite(weight):
+            raise ConfigError(f"the weight of {name!r} must be a finite number, got {weight}")
+    if not any(weights.values()):
+        raise ConfigError("every weight of the ranking is 0", hint="Weigh at least one task.")
+    total = np.zeros(len(next(iter(predictions.values()))))
+    for name, weight in weights.items():
+        value = predictions[name]
+        for parent in schema.space(name):
+            value = value * predictions[parent]
+        total += weight * value
+    return total
+
+
+def _scale(task: Binary | Regression | Duration, layout: Layout) -> float:
+    stats = layout.targets[task.name]
+    if isinstance(task, Binary):
+        return stats.mean
+    if isinstance(task, Duration):
+        return math.expm1(stats.mean) / task.seconds_per_unit
+    return stats.std
