@@ -10,6 +10,10 @@
 ('click',)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from polyrank.schema.features import (
     Bag,
     Categorical,
@@ -22,10 +26,14 @@ from polyrank.schema.features import (
     Side,
     SideTable,
 )
-from polyrank.schema.model import Declared
+from polyrank.schema.model import Declared, Faults
 from polyrank.schema.parse import parse, suggest
+from polyrank.schema.render import to_yaml
 from polyrank.schema.schema import Schema
 from polyrank.schema.tasks import Binary, Duration, Regression, Task
+
+if TYPE_CHECKING:
+    from polyrank.schema.guess import Guess, guess_schema
 
 __all__ = [
     "Bag",
@@ -35,7 +43,9 @@ __all__ = [
     "Deduplicate",
     "Duration",
     "Embedding",
+    "Faults",
     "Feature",
+    "Guess",
     "Keys",
     "Numeric",
     "Regression",
@@ -44,6 +54,17 @@ __all__ = [
     "Side",
     "SideTable",
     "Task",
+    "guess_schema",
     "parse",
     "suggest",
+    "to_yaml",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Guessing needs pyarrow, which takes longer to import than the rest of the room."""
+    if name in ("Guess", "guess_schema"):
+        from polyrank.schema import guess
+
+        return getattr(guess, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
