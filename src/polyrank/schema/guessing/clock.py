@@ -69,7 +69,7 @@ def guess_time(view: View) -> str | None:
     usable = [
         profile
         for profile in view.profiles.values()
-        if profile.kind in ("instant", "integer")
+        if (profile.kind == "instant" or profile.is_whole)
         and is_moment(profile)
         and profile.nulls == 0
         and profile.distinct > 1

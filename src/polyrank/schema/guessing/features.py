@@ -147,10 +147,6 @@ def _amount(profile: Profile, common: dict[str, Any]) -> Made:
 
 def _real(profile: Profile, common: dict[str, Any]) -> Made:
     missing = missing_values(profile)
-    is_coded = profile.is_whole and tell.is_measured(profile.name) is not True
-    if is_coded and tell.is_id(profile.name):
-        return "It is an id stored as a float, which loses ids; cast it to int64."
-    if is_coded and 2 < profile.distinct <= MAX_CODES:
-        bins = Numeric(**common, scaling="bins", num_bins=profile.distinct, missing_values=missing)
-        return bins, "Whole numbers stored as floats, few of them: a bin each"
+    if profile.is_whole and tell.is_id(profile.name):
+        return "It is an id stored as floats, which hold no large ids; cast it to int64."
     return Numeric(**common, missing_values=missing), "Real numbers"

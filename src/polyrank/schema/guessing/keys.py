@@ -79,7 +79,8 @@ def _is_position(view: View, profile: Profile) -> bool:
 def _is_propensity(view: View, profile: Profile) -> bool:
     return (
         tell.is_propensity(profile.name)
-        and profile.kind == "number"
+        and profile.kind in ("integer", "number")
+        and profile.nulls == 0
         and bool(((profile.numbers > 0) & (profile.numbers <= 1)).all())
     )
 

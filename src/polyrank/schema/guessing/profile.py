@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyrank.schema.guessing.words import is_id
+
 Kind = Literal["boolean", "integer", "number", "text", "instant", "list", "vector", "other"]
 
 
@@ -88,7 +90,11 @@ class Profile:
 
 
 def profile(name: str, column: Any) -> Profile:
-    """The profile of a chunked ``column``, of whatever type it is."""
+    """The profile of a chunked ``column``, of whatever type it is.
+
+    Whole numbers with gaps, and ids, are often written as floats: they count as integers where a
+    float of their type holds every integer up to the largest of them.
+    """
     try:
         kind, values, why = _plain(column.combine_chunks())
         values.validate(full=True)
@@ -98,7 +104,16 @@ def profile(name: str, column: Any) -> Profile:
         return Profile(name, "other", values, "it is null in every row of the sample")
     if kind == "number" and not bool(np.isfinite(np.asarray(values.drop_null())).all()):
         return Profile(name, "other", values, "it holds infinity, which training refuses")
+    if kind == "number" and (values.null_count or is_id(name)) and _is_exact(values, column.type):
+        kind, values = "integer", values.cast(pa.int64())
     return Profile(name, kind, values, why)
+
+
+def _is_exact(values: Any, source: Any) -> bool:
+    """Whether ``values``, of type ``source`` in the log, are the integers that were meant."""
+    numbers = np.asarray(values.drop_null())
+    limit = 2 ** {16: 11, 32: 24}.get(source.bit_width, 53)
+    return bool(((numbers == np.floor(numbers)) & (np.abs(numbers) <= limit)).all())
 
 
 def _plain(array: Any) -> tuple[Kind, Any, str]:
@@ -106,9 +121,11 @@ def _plain(array: Any) -> tuple[Kind, Any, str]:
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _plain(array.cast(kind.value_type))
+    if pa.types.is_run_end_encoded(kind):
+        return _plain(pc.run_end_decode(array))
     if pa.types.is_boolean(kind):
         return "boolean", array, ""
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0):
         return _whole(array)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "number", _real(array), ""
@@ -122,9 +139,10 @@ def _plain(array: Any) -> tuple[Kind, Any, str]:
 
 
 def _whole(array: Any) -> tuple[Kind, Any, str]:
-    if array.type == pa.uint64() and (pc.max(array).as_py() or 0) >= 2**63:
+    try:
+        return "integer", array.cast(pa.int64()), ""
+    except pa.ArrowInvalid:
         return "other", array, "it holds numbers beyond int64; write them as text"
-    return "integer", array.cast(pa.int64()), ""
 
 
 def _real(array: Any) -> Any:
