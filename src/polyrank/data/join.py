@@ -1,0 +1,227 @@
+"""Side tables joined to the log from the left: every row stays, and a key without a row gives null.
+
+>>> import pyarrow as pa
+>>> from polyrank.schema import Binary, Categorical, Schema, SideTable
+>>> side = SideTable(name="items", on="item_id")
+>>> schema = Schema(
+...     features=(Categorical(name="tag"),), tasks=(Binary(name="click"),), tables=(side,)
+... )
+>>> items = load_side_table(pa.table({"item_id": [7, 8], "tag": ["news", "music"]}), side, schema)
+>>> joined, absent = Join(schema, {"items": items}).attach(pa.table({"item_id": [8, 9]}))
+>>> joined.column("tag").to_pylist(), absent["items"].tolist()
+(['music', None], [False, True])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.data.arrays import nulls_of, plain
+from polyrank.data.canonical import canonical_table, rule_faults
+from polyrank.data.checks import finite_check
+from polyrank.data.faults import NUM_EXAMPLES, FaultLog, shown
+from polyrank.data.key_index import KeyIndex, index_of
+from polyrank.data.preflight import Column, inspect_source, nearest, refuse_all
+from polyrank.data.roles import Use, Wanted, feature_uses, gather
+from polyrank.data.source import open_log
+from polyrank.data.sources.base import Source
+from polyrank.errors import ConfigError, DataError
+from polyrank.schema import Schema, SideTable
+
+
+class Join:
+    """The side tables of a schema, indexed by key.
+
+    Args:
+        schema: Its ``tables`` say on which columns to join.
+        tables: By name, as ``load_side_table`` gives them.
+        columns: Joined columns to take; None: all.
+
+    Raises:
+        ConfigError: A table that is not declared, or a declared one that is not given.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        tables: Mapping[str, pa.Table],
+        columns: Collection[str] | None = None,
+    ) -> None:
+        check_tables(schema, tables)
+        self._sides: list[tuple[SideTable, KeyIndex, pa.Table]] = []
+        for side in schema.tables:
+            table = tables[side.name]
+            taken = [n for n in offered(table, side) if columns is None or n in columns]
+            if taken:
+                index = index_of(table.column(side.key))
+                self._sides.append((side, index, table.select(taken).combine_chunks()))
+
+    def attach(self, table: pa.Table) -> tuple[pa.Table, dict[str, NDArray[np.bool_]]]:
+        """The table with the columns of the side tables, null where its key has no row there.
+
+        Returns:
+            The joined table, and for each side table the rows that it knows nothing of.
+        """
+        absent: dict[str, NDArray[np.bool_]] = {}
+        for side, index, rows in self._sides:
+            row_B = index.find(table.column(side.on))
+            missing_B = row_B < 0
+            absent[side.name] = missing_B
+            places = pa.array(row_B, mask=missing_B if missing_B.any() else None)
+            found = rows.take(places)
+            for name in rows.schema.names:
+                table = table.append_column(name, plain(found.column(name)))
+        return table, absent
+
+
+def offered(table: pa.Table, side: SideTable) -> list[str]:
+    """The columns that a loaded side table adds to the log."""
+    return [name for name in table.schema.names if name != side.key]
+
+
+def check_tables(schema: Schema, tables: Mapping[str, pa.Table]) -> None:
+    """Refuse tables that the schema does not declare, and declared ones that are not there."""
+    declared = [side.name for side in schema.tables]
+    for name in tables:
+        if name not in declared:
+            raise ConfigError(
+                f"the schema declares no side table {name!r}", hint=nearest(name, declared)
+            )
+    lacking = [name for name in declared if name not in tables]
+    if lacking:
+        raise ConfigError(
+            f"the schema declares side table {', '.join(map(repr, lacking))}, which is not given",
+            hint="Give its path in `data.tables`.",
+        )
+
+
+def load_side_table(
+    path: Any,
+    side: SideTable,
+    schema: Schema,
+    *,
+    root: Path | None = None,
+    extra: Collection[str] = (),
+) -> pa.Table:
+    """The key and the columns that the schema uses, in the types handed on, names prefixed.
+
+    Args:
+        path: Whatever ``open_log`` takes.
+        side: The declaration of the table.
+        schema: Its features say which columns are used.
+        root: Folder that relative paths start from.
+        extra: Further columns wanted, by the name they will have in the log.
+
+    Raises:
+        ConfigError: Nothing is there.
+        DataError: No column is used, a wrong type, an infinite number, or a key that is null or
+            stands there twice; everything at once.
+    """
+    source = open_log(path, root=root)
+    where = f"table {side.name!r}"
+    wanted = _wanted(source, side, schema, extra)
+    source, columns, problems = inspect_source(source, wanted)
+    refuse_all(_placed(problems, where))
+    table, problems = _read(source, columns)
+    refuse_all(_placed([*problems, *_key_problems(table, side)], where))
+    names = [name if name == side.key else side.prefix + name for name in table.schema.names]
+    return table.rename_columns(names)
+
+
+def _wanted(
+    source: Source, side: SideTable, schema: Schema, extra: Collection[str]
+) -> dict[str, Wanted]:
+    """The key, and the used columns that the table has, by their names in the table."""
+    names = list(dict.fromkeys(name for part in source.parts() for name in part.schema.names))
+    uses = feature_uses(schema)
+    for column in extra:
+        uses.setdefault(column, [Use("passed", "asked for")])
+    key = {side.key: [Use("id", f"key of table {side.name!r}")]}
+    own = {
+        name: uses[side.prefix + name]
+        for name in names
+        if name != side.key and side.prefix + name in uses
+    }
+    if not own and side.key in names:
+        have = [side.prefix + name for name in names if name != side.key]
+        raise DataError(
+            f"no feature reads a column of table {side.name!r}",
+            hint=f"It offers {', '.join(have[:20])}. Declare a feature, or drop the table.",
+        )
+    return gather(schema, [key, own])
+
+
+def _read(source: Source, columns: Mapping[str, Column]) -> tuple[pa.Table, list[DataError]]:
+    log = FaultLog()
+    tables = [pa.table({name: pa.array([], column.dtype) for name, column in columns.items()})]
+    checks = [
+        finite_check(name, column.wanted.owners)
+        for name, column in columns.items()
+        if "number" in column.wanted.roles
+    ]
+    for chunk in source.chunks(list(columns)):
+        table, faults = canonical_table(chunk, columns)
+        faults += rule_faults(table, chunk.table, checks, faults)
+        log.add(faults, origin=chunk.origin, first_row=chunk.first_row)
+        tables.append(table)
+    return pa.concat_tables(tables).combine_chunks(), list(log.problems())
+
+
+def _key_problems(table: pa.Table, side: SideTable) -> list[DataError]:
+    """Keys that are null, and keys that stand there more than once."""
+    keys = plain(table.column(side.key))
+    where = f"column {side.key!r}"
+    problems = []
+    if keys.null_count:
+        rows = np.flatnonzero(nulls_of(keys))[:NUM_EXAMPLES]
+        problems.append(
+            DataError(
+                f"{keys.null_count} keys are null (row {_listed(rows)})",
+                where=where,
+                hint="A key names one row: fill it, or drop such rows.",
+            )
+        )
+    repeated_N, groups = _repeated(keys)
+    if len(repeated_N):
+        examples = "; ".join(
+            f"{shown(keys[int(rows[0])].as_py())} in rows {_listed(rows[:NUM_EXAMPLES])}"
+            for rows in groups
+        )
+        problems.append(
+            DataError(
+                f"{len(repeated_N)} keys stand there more than once: {examples}",
+                where=where,
+                hint="Keep one row a key, so that the join does not multiply rows.",
+            )
+        )
+    return problems
+
+
+def _repeated(keys: Any) -> tuple[list[int], list[Any]]:
+    """The codes of keys with more than one row, and the rows of the first few of them."""
+    codes_N = keys.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    counts = np.bincount(codes_N[codes_N >= 0])
+    repeated = np.flatnonzero(counts > 1).tolist()
+    return repeated, [np.flatnonzero(codes_N == code) for code in repeated[:NUM_EXAMPLES]]
+
+
+def _listed(rows: Any) -> str:
+    return ", ".join(str(row) for row in rows)
+
+
+def _placed(problems: Sequence[DataError], where: str) -> list[DataError]:
+    """The problems, with the table's name before their place."""
+    return [
+        DataError(
+            problem.message,
+            where=f"{where}, {problem.where}" if problem.where else where,
+            hint=problem.hint,
+        )
+        for problem in problems
+    ]

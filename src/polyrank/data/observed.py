@@ -1,0 +1,89 @@
+"""Which labels were observed, each in its own sample space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from polyrank.data.arrays import floats_of, is_text, nulls_of
+from polyrank.schema import Binary, Schema, Task
+
+Rows = NDArray[np.bool_]
+
+
+def observed_mask(table: pa.Table, schema: Schema) -> dict[str, Rows]:
+    """For each task, the rows that its loss may see.
+
+    A label was observed if it is neither null nor NaN and its mask column, if it has one, is 1; it
+    counts if every task of its sample space (``within``, and that one's) was observed and is 1.
+
+    Args:
+        table: A table as ``Reader`` gives it, or any with the labels as numbers.
+        schema: The tasks.
+    """
+    own = {task.name: _own(table, task) for task in schema.tasks}
+    ones = {
+        task.name: own[task.name] & is_one(table, task)
+        for task in schema.tasks
+        if isinstance(task, Binary)
+    }
+    return {name: _inside(own[name], ones, schema.space(name)) for name in schema.task_names}
+
+
+def outside_counts(table: pa.Table, schema: Schema, rows: dict[str, Rows]) -> dict[str, int]:
+    """For each binary task with a sample space, how many labels are 1 outside of it."""
+    counts = {}
+    for task in schema.tasks:
+        if isinstance(task, Binary) and task.within is not None:
+            outside = _own(table, task) & ~rows[task.name] & is_one(table, task)
+            counts[task.name] = int(outside.sum())
+    return counts
+
+
+def label_values(table: pa.Table, task: Task) -> NDArray[np.float64]:
+    """The labels of a task as numbers, NaN where null; with ``positive``, 0 and 1."""
+    array = _column(table, task.label)
+    if isinstance(task, Binary) and task.positive:
+        return np.where(_missing(array), np.nan, _listed(array, task.positive))
+    return floats_of(array)
+
+
+def is_one(table: pa.Table, task: Task) -> Rows:
+    """Where the label of a binary task is 1."""
+    ones: Rows = label_values(table, task) == 1
+    return ones
+
+
+def _own(table: pa.Table, task: Task) -> Rows:
+    seen = ~_missing(_column(table, task.label))
+    if task.mask is not None:
+        seen &= floats_of(_column(table, task.mask)) == 1
+    return seen
+
+
+def _inside(own: Rows, ones: dict[str, Rows], space: tuple[str, ...]) -> Rows:
+    inside = own.copy()
+    for parent in space:
+        inside &= ones[parent]
+    return inside
+
+
+def _missing(array: Any) -> Rows:
+    if is_text(array.type):
+        return nulls_of(array)
+    return np.isnan(floats_of(array))
+
+
+def _listed(array: Any, positive: tuple[int | str, ...]) -> NDArray[np.float64]:
+    text = is_text(array.type)
+    listed = [value for value in positive if isinstance(value, str) == text]
+    return floats_of(pc.is_in(array, value_set=pa.array(listed).cast(array.type)))
+
+
+def _column(table: pa.Table, name: str) -> Any:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

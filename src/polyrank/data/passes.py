@@ -1,0 +1,273 @@
+"""One pass over a log: every row is kept, masked, filtered or set aside, and counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.data.arrays import plain
+from polyrank.data.canonical import bad_rows, canonical_table, rule_faults
+from polyrank.data.checks import Check, checks_of, present_check
+from polyrank.data.dedup import Repetitions
+from polyrank.data.faults import Fault, FaultLog, Rule, broken
+from polyrank.data.hashing import hash_rows
+from polyrank.data.join import Join
+from polyrank.data.ledger import Counts, LabelCount
+from polyrank.data.observed import label_values, observed_mask, outside_counts
+from polyrank.data.plan import Plan, Request
+from polyrank.data.quarantine import FILE_NAME, Quarantine
+from polyrank.data.sources.base import Chunk
+from polyrank.data.split import PARTS
+from polyrank.data.times import PlausibleTimes
+from polyrank.errors import DataError
+
+Rows = NDArray[np.bool_]
+
+MAX_REFUSED_ROWS = 1_000_000
+"""Of a part that is refused, so many rows are set aside at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What does not change from pass to pass."""
+
+    plan: Plan
+    request: Request
+    join: Join
+    checks: tuple[Check, ...]
+
+    @property
+    def decided_by(self) -> str | None:
+        """The column that decides the split."""
+        split = self.request.split
+        return None if split is None else split.decided_by(self.request.schema)
+
+
+def rules_of(plan: Plan, request: Request) -> Rules:
+    """The rules that the rows of a plan have to keep."""
+    names = [*plan.columns, *plan.joined]
+    must = {}
+    if request.labels:
+        keys = request.schema.keys
+        must = {c: f"key `{k}`" for k, c in (("user", keys.user), ("time", keys.time)) if c}
+    decides = None if request.split is None else request.split.decided_by(request.schema)
+    if decides is not None:
+        must.setdefault(decides, "the column that decides the split")
+    present = [
+        present_check(column, owner, on_raw=bool(plan.columns[column].wanted.missing))
+        for column, owner in must.items()
+    ]
+    checks = (*present, *checks_of(request.schema, names, labels=request.labels))
+    join = Join(request.schema, request.tables, plan.joined)
+    return Rules(plan=plan, request=request, join=join, checks=checks)
+
+
+class Pass:
+    """The state of one pass over one part of a log.
+
+    Args:
+        rules: What the rows have to keep.
+        part: "train", "validation", "test" or "all".
+        account: The name under which the part is counted.
+        quarantine: Where refused rows go.
+    """
+
+    def __init__(self, rules: Rules, part: str, account: str, quarantine: Quarantine) -> None:
+        self._rules = rules
+        self._part = part
+        self._account = account
+        self._quarantine = quarantine
+        self._aside = quarantine.begin(account, _raw_schema(rules.plan))
+        self._faults = FaultLog()
+        self._repeats = FaultLog()
+        self._times = [
+            PlausibleTimes(name)
+            for name, column in rules.plan.columns.items()
+            if "time" in column.wanted.roles
+        ]
+        dedup = rules.request.schema.deduplicate if rules.request.labels else None
+        self._dedup = dedup
+        self._repetitions = None if dedup is None else Repetitions(dedup.window)
+        self._num_rows = 0
+        sizes = [size.num_rows for size in rules.plan.source.parts()]
+        self._log_rows = None if None in sizes else sum(size for size in sizes if size is not None)
+        self.counts = Counts()
+
+    @property
+    def refused(self) -> bool:
+        """Whether so many rows are refused already that the part will be."""
+        if not self.counts.quarantined:
+            return False
+        if self._log_rows is None:
+            return self._quarantine.max_share == 0.0
+        most = self.counts.read + self._log_rows - self._num_rows
+        return self.counts.quarantined > self._quarantine.max_share * most
+
+    def take(self, chunk: Chunk) -> pa.Table | None:
+        """The rows of a chunk that are kept; None if none is."""
+        table, faults = canonical_table(chunk, self._rules.plan.columns)
+        for times in self._times:
+            faults += times.faults(table, chunk.table)
+        codes = self._codes(table)
+        self._num_rows += table.num_rows
+        member_B = self._members(codes, table.num_rows)
+        if not member_B.any() and self._repetitions is None:
+            return None
+        table, absent = self._rules.join.attach(table)
+        faults += rule_faults(table, chunk.table, self._rules.checks, faults)
+        bad_B = bad_rows(faults, table.num_rows)
+        self._set_aside(chunk, faults, member_B, bad_B)
+        dropped = {"duplicate": self._repeated(table, bad_B, member_B, chunk)}
+        if codes is not None:
+            dropped["gap"] = codes < 0
+        keep_B = self._drop(member_B & ~bad_B, dropped)
+        for name, missing_B in absent.items():
+            self.counts.note(f"no row in table {name!r}", int((missing_B & keep_B).sum()))
+        return self._kept(table, keep_B)
+
+    def finish(self) -> None:
+        """Settle the pass.
+
+        Raises:
+            DataError: More rows are refused than may be, rows repeat where none may, or there is
+                no row at all.
+        """
+        self._aside.commit()
+        counts = self.counts
+        if not counts.read:
+            raise self._empty()
+        problems = self._repeats.problems()
+        if counts.quarantined > self._quarantine.max_share * counts.read:
+            raise self._too_many(problems)
+        if problems:
+            raise problems[0]
+
+    def abandon(self) -> None:
+        """Leave the quarantine as it was before."""
+        self._aside.abandon()
+
+    def _codes(self, table: pa.Table) -> NDArray[np.int8] | None:
+        """The part of each row; None if all rows are read."""
+        split = self._rules.request.split
+        if split is None or self._part == "all":
+            return None
+        return split.assign(table, self._num_rows, column=self._rules.decided_by)
+
+    def _members(self, codes: NDArray[np.int8] | None, num_rows: int) -> Rows:
+        """The rows of this part, those in the gap behind it included."""
+        if codes is None:
+            return np.ones(num_rows, dtype=np.bool_)
+        part = PARTS.index(self._part)
+        mine_B: Rows = (codes == part) | (codes == -1 - part)
+        return mine_B
+
+    def _set_aside(
+        self, chunk: Chunk, faults: Sequence[Fault], member_B: Rows, bad_B: Rows
+    ) -> None:
+        """Count this part's rows and put the refused ones into quarantine."""
+        self.counts.read += int(member_B.sum())
+        row_K = np.flatnonzero(bad_B & member_B)
+        if not row_K.size:
+            return
+        mine = [fault.among(member_B) for fault in faults]
+        self._faults.add(mine, origin=chunk.origin, first_row=chunk.first_row)
+        if not (self.refused and self.counts.quarantined >= MAX_REFUSED_ROWS):
+            rows = chunk.table.take(pa.array(row_K))
+            self._aside.add(rows, chunk.origin, row_K, chunk.first_row, mine)
+        self.counts.quarantined += len(row_K)
+
+    def _repeated(self, table: pa.Table, bad_B: Rows, member_B: Rows, chunk: Chunk) -> Rows:
+        """The rows that repeat an earlier good one, of whichever part."""
+        repeated_B = np.zeros(len(bad_B), dtype=np.bool_)
+        if self._repetitions is None or self._dedup is None or bad_B.all():
+            return repeated_B
+        names = list(self._dedup.columns or self._rules.plan.columns)
+        good = table.select(names).filter(pa.array(~bad_B))
+        repeated_B[~bad_B] = self._repetitions.find(hash_rows([plain(c) for c in good.columns]))
+        if self._dedup.keep == "error":
+            found = broken(_once(names), repeated_B & member_B, plain(table.column(names[0])))
+            self._repeats.add(found, origin=chunk.origin, first_row=chunk.first_row)
+        return repeated_B
+
+    def _drop(self, keep_B: Rows, dropped: dict[str, Rows]) -> Rows:
+        """The rows that stay, the others counted by the first reason that holds."""
+        for reason, drop_B in dropped.items():
+            self.counts.drop(reason, int((keep_B & drop_B).sum()))
+            keep_B = keep_B & ~drop_B
+        return keep_B
+
+    def _kept(self, table: pa.Table, keep_B: Rows) -> pa.Table | None:
+        num_kept = int(keep_B.sum())
+        if not num_kept:
+            return None
+        if num_kept < len(keep_B):
+            table = table.filter(pa.array(keep_B)).combine_chunks()
+        self._count_labels(table)
+        return table
+
+    def _count_labels(self, table: pa.Table) -> None:
+        """Count rows by whether any label was observed, and each label's range."""
+        if not self._rules.request.labels:
+            self.counts.masked += table.num_rows
+            return
+        schema = self._rules.request.schema
+        observed = observed_mask(table, schema)
+        trained = int(np.logical_or.reduce(list(observed.values())).sum())
+        self.counts.trained += trained
+        self.counts.masked += table.num_rows - trained
+        for task in schema.tasks:
+            value_K = label_values(table, task)[observed[task.name]]
+            seen = LabelCount(observed=len(value_K))
+            if len(value_K):
+                seen = LabelCount(
+                    observed=len(value_K), low=float(value_K.min()), high=float(value_K.max())
+                )
+            self.counts.labels.setdefault(task.name, LabelCount()).add(seen)
+        for task_name, count in outside_counts(table, schema, observed).items():
+            self.counts.note(f"label {task_name!r} is 1 outside its sample space: masked", count)
+
+    def _empty(self) -> DataError:
+        origins = [part.origin for part in self._rules.plan.source.parts()]
+        if self._part == "all" or not self._num_rows:
+            return DataError(
+                "the log holds no rows", where=origins[0], hint="Check which files are meant."
+            )
+        return DataError(
+            f"none of the {self._num_rows} rows of the log is in part {self._part!r}",
+            where=origins[0],
+            hint="Check the bounds or shares of `data.split`.",
+        )
+
+    def _too_many(self, further: Sequence[DataError]) -> DataError:
+        counts, allowed = self.counts, self._quarantine.max_share
+        share = counts.quarantined / counts.read
+        least = math.ceil(share * 1e4) / 1e4
+        file = FILE_NAME if self._quarantine.path is None else self._quarantine.path.name
+        return DataError(
+            f"{counts.quarantined} of {counts.read} rows ({share:.2%}) are refused, and "
+            f"{allowed:.2%} may be",
+            where=None if self._account == "all" else f"part {self._account!r}",
+            hint=f"Mend them, or set data.max_quarantine_share to at least {least} to set them "
+            f"aside in {file}.",
+            problems=(*self._faults.problems(), *further),
+        )
+
+
+def _once(names: Sequence[str]) -> Rule:
+    return Rule(
+        ", ".join(names) if len(names) <= 4 else "all columns read",
+        "the row repeats an earlier one, and none may (deduplicate.keep: error)",
+        "Drop repetitions, or set keep: first.",
+    )
+
+
+def _raw_schema(plan: Plan) -> Any:
+    """The columns read from the log, as the source has them."""
+    schema = plan.source.schema()
+    return pa.schema([schema.field(name) for name in plan.columns])

@@ -1,0 +1,167 @@
+"""Which columns a reader takes from the log and which from side tables, checked before any row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from polyrank.data.join import check_tables, offered
+from polyrank.data.preflight import (
+    Column,
+    inspect_source,
+    refuse_all,
+    shared_type_problems,
+)
+from polyrank.data.roles import Role, Use, Wanted, feature_uses, gather, key_uses, label_uses
+from polyrank.data.sources.base import Source
+from polyrank.data.split import AnySplit, TimeSplit
+from polyrank.data.types import canonical
+from polyrank.errors import DataError
+from polyrank.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a log is read."""
+
+    source: Source
+    """The log, its columns typed."""
+    columns: Mapping[str, Column]
+    """What is read from the log."""
+    joined: Mapping[str, Any]
+    """What side tables add, with its type."""
+    ignored: tuple[str, ...]
+    """Columns of the log that nothing reads."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the tables handed on."""
+        own = [(name, column.dtype) for name, column in self.columns.items()]
+        return pa.schema([*own, *self.joined.items()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a reader is asked for."""
+
+    schema: Schema
+    tables: Mapping[str, pa.Table]
+    split: AnySplit | None = None
+    extra: tuple[str, ...] = ()
+    labels: bool = True
+    """Whether labels, and the keys that only training reads, have to be there."""
+
+
+def plan_of(source: Source, request: Request) -> Plan:
+    """The plan, or everything that speaks against it.
+
+    Raises:
+        ConfigError: The request does not fit together.
+        DataError: Missing, ambiguous or repeated columns and unfit types, all at once.
+    """
+    plan, problems = try_plan(source, request)
+    refuse_all(problems)
+    return plan
+
+
+def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
+    """The plan as far as it goes, and what is wrong."""
+    check_tables(request.schema, request.tables)
+    names = list(dict.fromkeys(name for part in source.parts() for name in part.schema.names))
+    wanted = gather(request.schema, _uses(request, names))
+    givers = _givers(request)
+    joined = {name: givers[name][0] for name in wanted if name in givers and name not in names}
+    own = {name: use for name, use in wanted.items() if name not in joined}
+    typed, columns, problems = inspect_source(source, own)
+    read = {name: column.dtype for name, column in columns.items()}
+    added = {name: _type_in(request.tables[table], name) for name, table in joined.items()}
+    problems += [
+        *_clashes(request, wanted, givers, names),
+        *_unloaded(wanted, joined, added),
+        *_key_types(request, columns),
+        *shared_type_problems(wanted, {**read, **added}),
+    ]
+    ignored = tuple(name for name in names if name not in wanted)
+    return Plan(source=typed, columns=columns, joined=added, ignored=ignored), problems
+
+
+def _uses(request: Request, names: Collection[str]) -> Iterator[dict[str, list[Use]]]:
+    """Everything that reads a column."""
+    schema = request.schema
+    yield feature_uses(schema)
+    for side in schema.tables:
+        yield {side.on: [Use("id", f"key of table {side.name!r}")]}
+    keys = key_uses(schema)
+    if request.labels:
+        yield label_uses(schema)
+        yield keys
+        if schema.deduplicate is not None:
+            yield {name: [Use("compared", "deduplicate")] for name in schema.deduplicate.columns}
+    else:
+        ranking = {schema.keys.user, schema.keys.item, schema.keys.request} & set(names)
+        yield {name: use for name, use in keys.items() if name in ranking}
+    if request.split is not None:
+        column = request.split.decided_by(schema)
+        if column is not None:
+            role: Role = "time" if isinstance(request.split, TimeSplit) else "id"
+            yield {column: [Use(role, "split")]}
+    yield {name: [Use("passed", "asked for")] for name in request.extra}
+
+
+def _givers(request: Request) -> dict[str, list[str]]:
+    """The side tables that offer each column."""
+    givers: dict[str, list[str]] = {}
+    for side in request.schema.tables:
+        for name in offered(request.tables[side.name], side):
+            givers.setdefault(name, []).append(side.name)
+    return givers
+
+
+def _clashes(
+    request: Request,
+    wanted: Mapping[str, Wanted],
+    givers: Mapping[str, list[str]],
+    names: Collection[str],
+) -> Iterator[DataError]:
+    """Columns that could come from more than one place."""
+    for name, use in wanted.items():
+        places = [f"table {table!r}" for table in givers.get(name, [])]
+        if name in names:
+            places.insert(0, "the log")
+        if len(places) > 1:
+            yield DataError(
+                f"column {name!r} ({use.owners}) is in {' and in '.join(places)}",
+                hint=f"Set `prefix` of table {givers[name][-1]!r}, and name the one you mean.",
+            )
+
+
+def _unloaded(
+    wanted: Mapping[str, Wanted], joined: Mapping[str, str], added: Mapping[str, Any]
+) -> Iterator[DataError]:
+    """Tables that did not come from ``load_side_table``."""
+    for name, table in joined.items():
+        if canonical(wanted[name], [added[name]]) != added[name]:
+            yield DataError(
+                f"column {name!r} is {added[name]}",
+                where=f"table {table!r}",
+                hint="Read side tables with `load_side_table`.",
+            )
+
+
+def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[DataError]:
+    for side in request.schema.tables:
+        key = _type_in(request.tables[side.name], side.key)
+        own = columns.get(side.on)
+        if own is not None and own.dtype != key:
+            yield DataError(
+                f"column {side.on!r} of the log is {own.dtype}, and the key {side.key!r} of table "
+                f"{side.name!r} is {key}: no row would be found",
+                hint="Give both the same type.",
+            )
+
+
+def _type_in(table: pa.Table, name: str) -> Any:
+    return table.schema.field(name).type

@@ -1,0 +1,1 @@
+"""Where a log can come from: one file a kind."""

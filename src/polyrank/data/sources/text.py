@@ -1,0 +1,138 @@
+"""From text to values: what a CSV column holds, and the rows that do not.
+
+A whole number is written as 7 or -7: "007", "7.0" and "+7" are text, so that ids stay what they
+are. Beside the empty one, the usual spellings of null count as missing, except in text columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from polyrank.data.arrays import nulls_of
+from polyrank.data.faults import Fault, Rule, broken
+from polyrank.data.sources.base import Need
+
+NULLS = ("NULL", "null", "NA", "N/A", "n/a", "None", "none", "NaN", "nan", "\\N")
+_POWERS = np.uint64(10) ** np.arange(1, 20, dtype=np.uint64)
+_MOST = 0.5
+_TIMES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+_NAMES = {pa.int64(): "a whole number", pa.float64(): "a number", pa.bool_(): "true or false"}
+
+
+def sniff(texts: Any, need: Need | None) -> Any:
+    """The type of a column, from its first texts; null if all are missing.
+
+    Args:
+        texts: A large_string array, null where empty.
+        need: What the column will be used as; None: whatever all its texts are.
+    """
+    kind = need.kind if need else None
+    if kind == "text":
+        return pa.large_string()
+    present = without_nulls(texts, need.missing if need else ()).drop_null()
+    if not len(present):
+        return pa.null()
+    if _share(present, pa.int64()) == 1.0:
+        return pa.float64() if kind == "number" else pa.int64()
+    if kind == "id":
+        return pa.large_string()
+    return _sniff_others(present, kind)
+
+
+def _sniff_others(present: Any, kind: str | None) -> Any:
+    candidates = _TIMES if kind == "time" else (pa.bool_(), pa.float64(), *_TIMES)
+    for dtype in candidates:
+        if kind == "number" and dtype in _TIMES:
+            continue
+        if _share(present, dtype) == 1.0:
+            return dtype
+    # Most are what is needed: then the others are faults of theirs, not of the column.
+    wanted = {"number": (pa.float64(),), "time": (pa.int64(), *_TIMES)}.get(kind or "", ())
+    return next((d for d in wanted if _share(present, d) >= _MOST), pa.large_string())
+
+
+def settle(dtypes: Sequence[Any], need: Need | None) -> Any:
+    """One type for a column of several files: what each of them says, else text."""
+    said = {dtype for dtype in dtypes if dtype != pa.null()}
+    if not said:
+        return pa.float64() if need and need.kind == "number" else pa.large_string()
+    if said == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return said.pop() if len(said) == 1 else pa.large_string()
+
+
+def convert(
+    texts: Any, dtype: Any, column: str, missing: tuple[str, ...]
+) -> tuple[Any, list[Fault]]:
+    """Texts as values of ``dtype``, null where they are not, and those rows as a fault."""
+    if dtype == pa.large_string():
+        return texts, []
+    present = without_nulls(texts, missing)
+    values, bad_B = _cast(present, dtype)
+    rule = Rule(
+        column,
+        f"the column holds {_NAMES.get(dtype, dtype)} a row",
+        "Mend the file; if all of it is text, write it as Parquet, with types.",
+    )
+    return values, broken(rule, bad_B, texts)
+
+
+def without_nulls(texts: Any, missing: tuple[str, ...]) -> Any:
+    """The texts, null where they spell null."""
+    spelled = pc.is_in(texts, value_set=pa.array([*NULLS, *missing], pa.large_string()))
+    if not pc.any(spelled).as_py():
+        return texts
+    return pc.if_else(spelled, pa.scalar(None, pa.large_string()), texts)
+
+
+def _share(present: Any, dtype: Any) -> float:
+    _, bad_B = _cast(present, dtype)
+    return 1.0 - float(bad_B.mean())
+
+
+def _cast(texts: Any, dtype: Any) -> tuple[Any, NDArray[np.bool_]]:
+    """Values, null where a text does not say one, and which those are."""
+    bad_B = np.zeros(len(texts), dtype=np.bool_)
+    try:
+        values = texts.cast(dtype)
+    except pa.ArrowInvalid:
+        _mark(texts, dtype, 0, len(texts), bad_B)
+        texts = _blank(texts, bad_B)
+        values = texts.cast(dtype)
+    if dtype == pa.int64():
+        odd_B = ~nulls_of(texts) & (_digits(values) != pc.binary_length(texts).fill_null(0))
+        if odd_B.any():
+            bad_B |= odd_B
+            values = _blank(values, odd_B)
+    return values, bad_B
+
+
+def _mark(texts: Any, dtype: Any, start: int, stop: int, bad_B: NDArray[np.bool_]) -> None:
+    """Mark the texts of [start, stop) that cannot be cast, by halving."""
+    try:
+        texts.slice(start, stop - start).cast(dtype)
+    except pa.ArrowInvalid:
+        if stop - start == 1:
+            bad_B[start] = True
+            return
+        middle = (start + stop) // 2
+        _mark(texts, dtype, start, middle, bad_B)
+        _mark(texts, dtype, middle, stop, bad_B)
+
+
+def _blank(array: Any, bad_B: NDArray[np.bool_]) -> Any:
+    return pc.if_else(pa.array(bad_B), pa.scalar(None, array.type), array)
+
+
+def _digits(values: Any) -> NDArray[np.int64]:
+    """How many characters each int64 takes when written plainly; 0 for null."""
+    x_B = values.fill_null(0).to_numpy()
+    size_B = np.abs(x_B).view(np.uint64)
+    digits_B = 1 + np.searchsorted(_POWERS, size_B, side="right") + (x_B < 0)
+    return np.where(nulls_of(values), 0, digits_B)

@@ -1,0 +1,74 @@
+"""Times that cannot be: seconds among milliseconds, the year 1970, the year 5138.
+
+An integer says no unit. If nearly all times of the first chunk lie between the years 1990 and 2100
+in one unit, the column is taken for an epoch in it and every other time for a fault; if not (days
+like 20220429, counters), nothing is assumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.data.arrays import nulls_of, plain
+from polyrank.data.faults import Fault, Rule, broken
+
+_FROM = 631_152_000
+_TO = 4_102_444_800
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_NEARLY_ALL = 0.9
+_CURE = "Write one unit in all rows; drop rows whose clock was wrong."
+
+
+class PlausibleTimes:
+    """The rule for one pass over a log; the first chunk sets the unit."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self._seen = False
+        self._unit: str | None = None
+
+    def faults(self, table: pa.Table, raw: pa.Table) -> list[Fault]:
+        """The rows whose time (int64, date32 or timestamp) cannot be; ``raw`` shows the values."""
+        array = plain(table.column(self.column))
+        null_B = nulls_of(array)
+        time_B = _whole(array)
+        if not self._seen and not null_B.all():
+            self._unit = _unit_of(array.type, time_B[~null_B])
+            self._seen = True
+        if self._unit is None:
+            return []
+        rule = Rule(
+            self.column,
+            f"a time lies between the years 1990 and 2100; the first rows are in {self._unit}",
+            _CURE,
+        )
+        bad_B = ~_plausible(time_B, self._unit) & ~null_B
+        return broken(rule, bad_B, plain(raw.column(self.column))) if bad_B.any() else []
+
+
+def _whole(array: Any) -> NDArray[np.int64]:
+    if pa.types.is_date32(array.type):
+        array = array.cast(pa.timestamp("s"))
+    whole: NDArray[np.int64] = array.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return whole
+
+
+def _unit_of(dtype: Any, time_B: NDArray[np.int64]) -> str | None:
+    if pa.types.is_date32(dtype):
+        units = ["s"]
+    elif pa.types.is_timestamp(dtype):
+        units = [dtype.unit]
+    else:
+        units = list(_UNITS)
+    shares = {unit: float(_plausible(time_B, unit).mean()) for unit in units}
+    best = max(shares, key=lambda unit: shares[unit])
+    return best if shares[best] >= _NEARLY_ALL else None
+
+
+def _plausible(time_B: NDArray[np.int64], unit: str) -> NDArray[np.bool_]:
+    scale = _UNITS[unit]
+    return (time_B >= _FROM * scale) & (time_B < _TO * scale)
