@@ -1,0 +1,149 @@
+"""All experts as one product.
+
+Shapes: B rows, D width of the input, E experts, H width of an expert's output, I and O the input
+and output width of one expert's layer. Packed means the experts' columns side by side: (B, E * O),
+and biases (E * O,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polyrank.errors import ConfigError
+from polyrank.layers.checks import all_positive, positive
+
+_threshold_backward = torch.ops.aten.threshold_backward
+_fused_linear = torch.ops.mkldnn._linear_pointwise
+
+
+class PackedExperts(nn.Module):
+    """E expert networks of the same shape, ReLU after every layer.
+
+    The first layer of all experts is one product; each later layer is one product an expert, on its
+    slice of the packed columns and written into its slice of the packed result, so that nothing is
+    stacked, transposed or concatenated. The backward pass is written out for the same reason. Each
+    expert's weights are drawn on their own from N(0, 2 / fan_in) (He et al., ICCV 2015, equation
+    10), biases start at zero. Under autocast the products run in its precision.
+
+    Args:
+        in_width: Width D of the input.
+        widths: Width of each layer of an expert.
+        num_experts: Experts, at least 1.
+
+    Raises:
+        ConfigError: A value below 1, or no width.
+    """
+
+    def __init__(
+        self, in_width: int, widths: Sequence[int] = (256, 128), num_experts: int = 8
+    ) -> None:
+        super().__init__()
+        if not widths:
+            raise ConfigError("`widths` must name at least one layer, got none")
+        sizes = (positive("in_width", in_width), *all_positive("widths", widths))
+        self.num_experts = positive("num_experts", num_experts)
+        self.out_width = sizes[-1]
+        pairs = list(pairwise(sizes))
+        self.weights = nn.ParameterList(
+            torch.empty(num_experts, after, before) for before, after in pairs
+        )
+        self.biases = nn.ParameterList(torch.empty(num_experts * after) for _, after in pairs)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights again."""
+        for weight_EOI, bias in zip(self.weights, self.biases, strict=True):
+            nn.init.normal_(weight_EOI, std=(2.0 / weight_EOI.shape[2]) ** 0.5)
+            nn.init.zeros_(bias)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        """(B, in_width) to the experts' outputs, (B, E, H)."""
+        dtype = _compute_dtype(x_BD)
+        tensors = [tensor.to(dtype) for tensor in (x_BD, *self.weights, *self.biases)]
+        if torch.is_grad_enabled():
+            packed: Tensor = _Experts.apply(*tensors)  # type: ignore[no-untyped-call]
+        else:
+            packed = _activations(*_unpack(tensors))[-1]
+        return packed.view(-1, self.num_experts, self.out_width)
+
+
+def _compute_dtype(x_BD: Tensor) -> torch.dtype:
+    device = x_BD.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return x_BD.dtype
+
+
+def _unpack(tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    depth = len(tensors) // 2
+    return tensors[0], tensors[1 : 1 + depth], tensors[1 + depth :]
+
+
+def _activations(x_BD: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+    """The packed output of each layer, after ReLU."""
+    outputs = [_first(x_BD, weights[0], biases[0])]
+    for weight_EOI, bias in zip(weights[1:], biases[1:], strict=True):
+        num_experts, after, before = weight_EOI.shape
+        packed = x_BD.new_empty(x_BD.shape[0], num_experts * after)
+        ins, outs = outputs[-1].split(before, dim=1), packed.split(after, dim=1)
+        own = bias.split(after)
+        for expert in range(num_experts):
+            torch.addmm(own[expert], ins[expert], weight_EOI[expert].t(), out=outs[expert])
+        outputs.append(packed.relu_())
+    return outputs
+
+
+def _first(x_BD: Tensor, weight_EOI: Tensor, bias: Tensor) -> Tensor:
+    weight = weight_EOI.flatten(0, 1)
+    if x_BD.device.type == "cpu" and x_BD.dtype in (torch.float32, torch.bfloat16):
+        # Bias and ReLU inside the product: two passes over the largest activation saved.
+        fused: Tensor = _fused_linear(x_BD, weight, bias, "relu", [], "")
+        return fused
+    return torch.addmm(bias, x_BD, weight.t()).relu_()
+
+
+class _Experts(torch.autograd.Function):
+    """Arguments: the input, the weights of each layer, the biases of each layer."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+        x_BD, weights, biases = _unpack(tensors)
+        outputs = _activations(x_BD, weights, biases)
+        ctx.depth = len(weights)
+        ctx.save_for_backward(x_BD, *weights, *outputs)
+        return outputs[-1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x_BD, *saved = ctx.saved_tensors
+        weights, outputs = saved[: ctx.depth], saved[ctx.depth :]
+        weight_grads: list[Tensor] = []
+        bias_grads: list[Tensor] = []
+        grad = _threshold_backward(grads[0], outputs[-1], 0)
+        for weight_EOI, packed in zip(weights[:0:-1], outputs[-2::-1], strict=True):
+            bias_grads.insert(0, grad.sum(0))
+            grad, weight_grad = _layer_backward(grad, weight_EOI, packed)
+            weight_grads.insert(0, weight_grad)
+            _threshold_backward.grad_input(grad, packed, 0, grad_input=grad)
+        first = weights[0].flatten(0, 1)
+        bias_grads.insert(0, grad.sum(0))
+        weight_grads.insert(0, (grad.t() @ x_BD).view_as(weights[0]))
+        x_grad = grad @ first if ctx.needs_input_grad[0] else None
+        return (x_grad, *weight_grads, *bias_grads)
+
+
+def _layer_backward(grad: Tensor, weight_EOI: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a later layer's packed input and of its weights."""
+    num_experts, after, before = weight_EOI.shape
+    input_grad, weight_grad = torch.empty_like(packed), torch.empty_like(weight_EOI)
+    grads, ins = grad.split(after, dim=1), packed.split(before, dim=1)
+    outs = input_grad.split(before, dim=1)
+    for expert in range(num_experts):
+        torch.mm(grads[expert], weight_EOI[expert], out=outs[expert])
+        torch.mm(grads[expert].t(), ins[expert], out=weight_grad[expert])
+    return input_grad, weight_grad

@@ -1,0 +1,180 @@
+"""From an encoded batch to the one input of everything above.
+
+Shapes: B rows, F id columns, N numeric columns, V entries of a ragged feature in all rows, D width
+of the table, W width of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from polyrank.data.batch import Batch
+from polyrank.data.layout import Layout, RaggedColumn
+from polyrank.layers.padding import padded_width
+from polyrank.layers.pooling import TargetAttention, mean_pool
+from polyrank.layers.table import FlatTable
+from polyrank.schema import Side
+
+SIDES: tuple[Side, ...] = ("user", "item", "context")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The columns [start, stop) of the input that one feature fills."""
+
+    name: str
+    side: Side
+    start: int
+    stop: int
+
+
+class InputLayer(nn.Module):
+    """Embeds ids, pools ragged features and lays everything side by side.
+
+    The columns stand by side (user, item, context), so the user's part of the first product can be
+    computed once a request; within a side come ids, ragged features, vectors and numbers, each in
+    the layout's order, and at the very end zeros up to a multiple of 16 columns. A history pooled
+    by attention to a target of another side belongs to neither and stands with the context.
+    Pre-computed vectors and numbers enter as they are.
+
+    All ids of a batch are one look-up in the flat table, hence one sparse gradient.
+
+    Args:
+        layout: What the batches hold.
+        dim: Width D of the table.
+
+    Raises:
+        ConfigError: ``dim`` below 1.
+    """
+
+    _id_order: Tensor | None
+    _numeric_order: Tensor | None
+
+    blocks: tuple[Block, ...]
+    """Where each feature stands; the padding belongs to none."""
+    width: int
+    """W, a multiple of 16."""
+
+    def __init__(self, layout: Layout, dim: int = 16) -> None:
+        super().__init__()
+        self.table = FlatTable(layout.num_rows, dim)
+        self._ragged = layout.ragged
+        self.attention = nn.ModuleList(
+            TargetAttention(dim) for column in layout.ragged if column.pooling == "attention"
+        )
+        names = [column.name for column in layout.ids]
+        self._targets = [
+            names.index(column.target) if column.target is not None else -1
+            for column in layout.ragged
+            if column.pooling == "attention"
+        ]
+        self._lay_out(layout, dim)
+
+    def _lay_out(self, layout: Layout, dim: int) -> None:
+        """Fix the order of the columns and how many of each kind a side has."""
+        id_side = {column.name: column.side for column in layout.ids}
+        self._ragged_sides = [_side(column, id_side) for column in layout.ragged]
+        ids = [column.side for column in layout.ids]
+        numerics = [column.side for column in layout.numerics]
+        self._id_counts = [ids.count(side) for side in SIDES]
+        self._numeric_counts = [numerics.count(side) for side in SIDES]
+        self._vectors = [
+            [column.name for column in layout.vectors if column.side == side] for side in SIDES
+        ]
+        self.register_buffer("_id_order", _order(ids), persistent=False)
+        self.register_buffer("_numeric_order", _order(numerics), persistent=False)
+        widths = [
+            *((column.name, column.side, dim) for column in layout.ids),
+            *(
+                (column.name, side, dim)
+                for column, side in zip(layout.ragged, self._ragged_sides, strict=True)
+            ),
+            *((column.name, column.side, column.dim) for column in layout.vectors),
+            *((column.name, column.side, 1) for column in layout.numerics),
+        ]
+        self.blocks = _blocks(widths)
+        self.width = padded_width(self.blocks[-1].stop if self.blocks else 0)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The input, (B, W): float32, or the autocast precision under autocast.
+
+        The cast is made here, once, instead of by everyone who reads the input.
+        """
+        ids_BX, ragged = self._look_up(batch)
+        numbers = _by_side(_ordered(batch.numeric_BN, self._numeric_order), self._numeric_counts)
+        pieces: list[Tensor] = []
+        for place, side in enumerate(SIDES):
+            pieces.append(ids_BX[place])
+            pieces += [x for x, own in zip(ragged, self._ragged_sides, strict=True) if own == side]
+            pieces += [batch.vectors[name] for name in self._vectors[place]]
+            pieces.append(numbers[place])
+        missing = self.width - sum(piece.shape[1] for piece in pieces)
+        pieces.append(batch.numeric_BN.new_zeros(len(batch), missing))
+        x_BW = torch.cat([piece for piece in pieces if piece.shape[1]], dim=1)
+        device = x_BW.device.type
+        if torch.is_autocast_enabled(device):
+            return x_BW.to(torch.get_autocast_dtype(device))
+        return x_BW
+
+    def _look_up(self, batch: Batch) -> tuple[Sequence[Tensor], list[Tensor]]:
+        """The embedded id columns by side, and each ragged feature pooled."""
+        lists = [batch.ragged[column.name].values_V for column in self._ragged]
+        # A target is looked up again rather than selected: cheaper in the backward pass.
+        targets = [batch.ids_BF[:, place] for place in self._targets]
+        ids = [_ordered(batch.ids_BF, self._id_order).reshape(-1), *lists, *targets]
+        rows = self.table(torch.cat(ids) if len(ids) > 1 else ids[0])
+        fields, *others = rows.split([len(part) for part in ids]) if len(ids) > 1 else (rows,)
+        dim = self.table.dim
+        ids_BX = _by_side(
+            fields.view(len(batch), sum(self._id_counts) * dim),
+            [count * dim for count in self._id_counts],
+        )
+        return ids_BX, self._pool(batch, others)
+
+    def _pool(self, batch: Batch, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Pool each ragged feature; ``rows`` holds their entries, then the targets."""
+        pooled: list[Tensor] = []
+        asking = iter(zip(self.attention, rows[len(self._ragged) :], strict=True))
+        for column, values_VD in zip(self._ragged, rows, strict=False):
+            lengths_B = batch.ragged[column.name].lengths_B
+            if column.pooling == "mean":
+                pooled.append(mean_pool(values_VD, lengths_B))
+            else:
+                attend, target_BD = next(asking)
+                pooled.append(attend(values_VD, lengths_B, target_BD))
+        return pooled
+
+
+def _side(column: RaggedColumn, id_side: dict[str, Side]) -> Side:
+    if column.pooling == "mean" or column.target is None:
+        return column.side
+    return column.side if id_side[column.target] == column.side else "context"
+
+
+def _order(sides: Sequence[Side]) -> Tensor | None:
+    """The columns by side; null where they stand so already."""
+    order = sorted(range(len(sides)), key=lambda column: SIDES.index(sides[column]))
+    return None if order == list(range(len(sides))) else torch.tensor(order)
+
+
+def _ordered(columns_BX: Tensor, order: Tensor | None) -> Tensor:
+    return columns_BX if order is None else columns_BX.index_select(1, order)
+
+
+def _by_side(columns_BX: Tensor, counts: list[int]) -> list[Tensor]:
+    return list(torch.split(columns_BX, counts, dim=1))
+
+
+def _blocks(widths: Sequence[tuple[str, Side, int]]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    start = 0
+    for wanted in SIDES:
+        for name, side, width in widths:
+            if side == wanted:
+                blocks.append(Block(name=name, side=side, start=start, stop=start + width))
+                start += width
+    return tuple(blocks)
