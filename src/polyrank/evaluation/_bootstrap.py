@@ -39,7 +39,8 @@ def no_interval(reason: str) -> Interval:
 class Bootstrap:
     """The draws: a replicate depends on the seed, its number and the count of units alone.
 
-    So every task, metric, slice and model sees the same draws, and differences are paired.
+    So every task, metric, slice and model sees the same draws, and differences are paired. Units
+    are numbered by their code, so the order of rows does not matter, unless rows are the units.
     """
 
     unit: str  # "user", "request" or "row": what is drawn

@@ -87,6 +87,5 @@ sum of w_i w_j over the same pairs. Pairs of equal labels have no order and do n
 
 In [0, 1], 1/2 for no order; on labels 0 and 1 it is AUC. Exact, O(N log N) time, about 10 N log2 N
 bytes. Needs two different labels. Source: Zhan et al. 2022, "Deconfounding Duration Bias in
-Watch-time Prediction for Video Recommendation"; ties and equal labels
-are counted as in AUC.
+Watch-time Prediction for Video Recommendation"; ties and equal labels count as in AUC.
 """
