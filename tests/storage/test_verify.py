@@ -50,12 +50,12 @@ def _flip_all(directory: Path, amount: int, seed: int) -> None:
     assert contents(reopen(path)).keys() == {*FILES, "w.safetensors"}
 
 
-def test_1000_flipped_bits_are_allrefusal(tmp_path: Path) -> None:
+def test_1000_flipped_bits_are_all_refused(tmp_path: Path) -> None:
     _flip_all(tmp_path, 1_000, seed=1)
 
 
 @pytest.mark.nightly
-def test_10000_flipped_bits_are_allrefusal(tmp_path: Path) -> None:
+def test_10000_flipped_bits_are_all_refused(tmp_path: Path) -> None:
     _flip_all(tmp_path, 10_000, seed=2)
 
 
@@ -73,7 +73,7 @@ def test_every_bit_of_the_manifest_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [*(name for name in FILES if FILES[name]), "MANIFEST.json"])
 @pytest.mark.parametrize("change", ["truncate", "append", "empty", "zeros"])
-def test_another_length_or_content_isrefusal(tmp_path: Path, name: str, change: str) -> None:
+def test_another_length_or_content_is_refused(tmp_path: Path, name: str, change: str) -> None:
     path = commit(tmp_path / "note") / name
     content = path.read_bytes()
     changed = {
@@ -209,7 +209,7 @@ def test_only_the_listed_regular_files_are_accepted(tmp_path: Path, case: str) -
     assert re.search(reason, str(refusal(path)))
 
 
-def test_a_device_in_place_of_a_file_isrefusal(tmp_path: Path) -> None:
+def test_a_device_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     path = commit(tmp_path / "note")
     try:
         _replace(path / "card.json", _device)
@@ -244,14 +244,14 @@ OFFERED = {
 
 
 @pytest.mark.parametrize("case", OFFERED)
-def test_what_is_not_a_directory_isrefusal(tmp_path: Path, case: str) -> None:
+def test_what_is_not_a_directory_is_refused(tmp_path: Path, case: str) -> None:
     content, reason = OFFERED[case]
     if content is not None:
         (tmp_path / "model").write_bytes(content)
     assert reason in str(refusal(tmp_path / "model"))
 
 
-def test_a_pipe_or_empty_directory_at_the_path_isrefusal(tmp_path: Path) -> None:
+def test_a_pipe_or_empty_directory_at_the_path_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "not a regular file" in str(refusal(tmp_path / "pipe"))
     (tmp_path / "empty").mkdir()

@@ -120,9 +120,8 @@ class _Draft:
     def publish(self, *, replace: bool) -> None:
         try:
             publish.publish(self.temporary, self.path, replace=replace, disk=self.disk)
-        except FileExistsError:
-            publish.check_target(self.path, replace=False)
-            raise
+        except FileExistsError as error:
+            raise publish.already_exists(self.path) from error
 
     def _write(self, name: str, source: FileSource) -> FileEntry:
         with storage_errors(f"write {name!r}", self.path.name):

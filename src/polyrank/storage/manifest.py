@@ -105,8 +105,7 @@ def parse(data: bytes, *, kind: str, supported_versions: Collection[int]) -> Man
     if seal(body) != data:
         raise _refused("its seal does not fit its content")
     fields = jsonio.loads(body, where=MANIFEST)
-    if not isinstance(fields, dict):
-        raise _refused("must be a JSON object")
+    assert isinstance(fields, dict), "what ends in a brace is an object"
     _check_format(fields, kind, supported_versions)
     if fields.keys() != _KEYS:
         odd = ", ".join(sorted(ascii(key[:64]) for key in fields.keys() ^ _KEYS)[:5])

@@ -48,16 +48,21 @@ def recover(path: Path, disk: Disk) -> None:
         disk.sync(path.parent)
 
 
+def already_exists(path: Path) -> ConfigError:
+    """The refusal to write where something is."""
+    return ConfigError(
+        "already exists, and nothing is ever overwritten unasked",
+        where=path.name,
+        hint="choose another path, or ask to replace it",
+    )
+
+
 def check_target(path: Path, *, replace: bool) -> None:
     """Refuses to write where something is, or to replace what is not an artefact."""
     if not os.path.lexists(path):
         return
     if not replace:
-        raise ConfigError(
-            "already exists, and nothing is ever overwritten unasked",
-            where=path.name,
-            hint="choose another path, or ask to replace it",
-        )
+        raise already_exists(path)
     if not (_is_plain_directory(path) and _holds_manifest_or_nothing(path)):
         raise ConfigError(
             f"is to be replaced but is not an artefact (a directory with {MANIFEST})",
