@@ -87,10 +87,9 @@ class RankingModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + config.seed_offset)
             num_views = config.sharing.num_views(tasks)
-            self.inputs = nn.ModuleList(
-                [InputLayer(layout, config.embedding_dim) for _ in range(num_views)]
-            )
-            width = self.inputs[0].width
+            inputs = [InputLayer(layout, config.embedding_dim) for _ in range(num_views)]
+            self.inputs = nn.ModuleList(inputs)
+            width = inputs[0].width
             self.interactions = nn.ModuleList(
                 [_interaction(config.interaction, width) for _ in range(num_views)]
             )

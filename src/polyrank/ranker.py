@@ -16,7 +16,7 @@ from polyrank.evaluation import Evaluation
 from polyrank.model import AnyInteraction, ModelConfig, NoInteraction, Towers
 from polyrank.run import Observer, Sources, train_bundle
 from polyrank.schema import Schema
-from polyrank.scoring import Scorer
+from polyrank.scoring import Scorer, evaluate_log
 from polyrank.sharing import AnySharing, MMoE
 
 Log = Any
@@ -113,7 +113,7 @@ class Ranker:
 
     def evaluate(self, log: Log) -> Evaluation:
         """Metrics by task and slice, each in its task's sample space."""
-        return self._fitted().evaluate(log, self._config.evaluation)
+        return evaluate_log(self._fitted(), log, self._config.evaluation)
 
     def score(self, table: Log) -> pa.Table:
         """The keys of ``table`` and one column ``predicted_<task>`` each, in its rows' order."""

@@ -21,6 +21,7 @@ from polyrank.errors import ArtefactError
 from polyrank.model import ModelConfig, RankingModel
 from polyrank.schema import Schema, parse
 from polyrank.storage import Committed, arrays_writer, commit_directory, jsonio, open_committed
+from polyrank.storage.commit import FileSource
 
 KIND = "bundle"
 FORMAT_VERSION = 1
@@ -55,7 +56,7 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
     """
     meta, arrays = bundle.encoders.state()
     weights = {name: _to_numpy(value) for name, value in bundle.model.state_dict().items()}
-    files = {
+    files: dict[str, FileSource] = {
         "schema.json": jsonio.dumps(bundle.schema.model_dump(mode="json")),
         "model.json": jsonio.dumps(bundle.model_config.model_dump(mode="json")),
         "encoders.json": jsonio.dumps(meta),

@@ -29,8 +29,8 @@ class Card(Declared):
     """By part: train, validation, test."""
     ledger: dict[str, Any] = {}
     """How many rows were read, trained on, masked, quarantined and filtered."""
-    metrics: dict[str, Any] = {}
-    """Evaluations by part, as JSON: values with their 95 % intervals."""
+    metrics: dict[str, str] = {}
+    """Evaluations by part, as the JSON text of an ``Evaluation``."""
     run: dict[str, Any] = {}
     """The configuration tree of the run."""
     provenance: dict[str, Any] = {}
@@ -67,15 +67,14 @@ def render(card: Card) -> str:
         f"| {part} | {dates.rows:,} | {dates.first or '-'} | {dates.last or '-'} |"
         for part, dates in card.data.items()
     ]
-    for part, tree in card.metrics.items():
-        lines += ["", f"## Metrics on {part}", "", *_metric_table(tree)]
+    for part, text in card.metrics.items():
+        lines += ["", f"## Metrics on {part}", "", *_metric_table(Evaluation.from_json(text))]
     lines += ["", "## Provenance", "", "| what | value |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in sorted(card.provenance.items())]
     return "\n".join([*lines, ""])
 
 
-def _metric_table(tree: dict[str, Any]) -> list[str]:
-    evaluation = Evaluation.from_json(tree)
+def _metric_table(evaluation: Evaluation) -> list[str]:
     lines = ["| task | metric | value | 95 % interval | rows |", "|---|---|---|---|---|"]
     for row in evaluation.rows:
         if row.slice is not None:

@@ -22,13 +22,12 @@ def compare(
     from polyrank.cli.bundles import open_scorer
     from polyrank.cli.tables import comparison_table, console
     from polyrank.scoring import compare_scorers
-    from polyrank.storage import jsonio
 
     result = compare_scorers(
         open_scorer(a), open_scorer(b), log, metrics=metrics, resamples=resamples
     )
     if as_json:
-        typer.echo(jsonio.dumps(result.to_json()).decode(), nl=False)
+        typer.echo(result.to_json())
         return
     out = console()
     out.print(comparison_table(result, f"A {a}, B {b} on {log}"))

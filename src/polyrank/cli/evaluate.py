@@ -23,12 +23,12 @@ def evaluate(
     from polyrank.cli.tables import console, metric_table, reasons
     from polyrank.config import EvaluationConfig
     from polyrank.schema import parse
-    from polyrank.storage import jsonio
+    from polyrank.scoring import evaluate_log
 
     config = parse(EvaluationConfig, {"metrics": metrics, "slices": slices, "resamples": resamples})
-    result = open_scorer(bundle, tables).evaluate(log, config)
+    result = evaluate_log(open_scorer(bundle, tables), log, config)
     if as_json:
-        typer.echo(jsonio.dumps(result.to_json()).decode(), nl=False)
+        typer.echo(result.to_json())
         return
     out = console()
     out.print(metric_table(result, f"{log} ({result.mode})"))

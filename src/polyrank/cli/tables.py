@@ -60,8 +60,8 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
         table.add_row(
             row.task,
             row.metric,
-            number(row.value_a),
-            number(row.value_b),
+            number(row.a),
+            number(row.b),
             "" if math.isnan(row.difference) else f"{row.difference:+.5f}",
             interval,
             "*" if row.significant else "",

@@ -1,0 +1,25 @@
+"""From a bundle and a table of candidates to predictions, a ranked list, or an evaluation.
+
+Batch scoring, ranking and evaluation take this one way: the bundle's encoders, then the engine.
+"""
+
+from polyrank.scoring.engine import Engine, TorchEngine
+from polyrank.scoring.evaluation import (
+    compare_scorers,
+    evaluate_log,
+    evaluate_rows,
+    observe_log,
+)
+from polyrank.scoring.scorer import PREFIX, SCORE, Scorer
+
+__all__ = [
+    "PREFIX",
+    "SCORE",
+    "Engine",
+    "Scorer",
+    "TorchEngine",
+    "compare_scorers",
+    "evaluate_log",
+    "evaluate_rows",
+    "observe_log",
+]

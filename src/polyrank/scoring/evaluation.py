@@ -1,0 +1,216 @@
+"""Evaluating a bundle on a log, through the same path that scores.
+
+Shapes: N rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyrank.config import EvaluationConfig
+from polyrank.data import Batch, Reader, open_log
+from polyrank.errors import ConfigError
+from polyrank.evaluation import (
+    METRICS,
+    Comparison,
+    Evaluation,
+    Observations,
+    StreamingEvaluator,
+    compare,
+    evaluate,
+)
+from polyrank.schema import Binary, Schema, Task
+from polyrank.scoring.scorer import Scorer
+
+EXACT_ROWS = 5_000_000
+"""Logs with more rows are evaluated from sums and histograms, in constant memory."""
+
+
+def evaluate_log(scorer: Scorer, log: Any, config: EvaluationConfig) -> Evaluation:
+    """Metrics of ``scorer`` on ``log``, by task and slice, with intervals.
+
+    Negatives of a task with a ``keep_rate`` weigh 1 / keep_rate, as if none had been dropped.
+
+    Args:
+        scorer: What predicts.
+        log: A path, glob, folder or Arrow-compatible table, with labels.
+        config: Metrics, slices and draws.
+
+    Raises:
+        DataError: The log is refused.
+        ConfigError: An unknown metric or slice.
+    """
+    source = open_log(log)
+    reader = scorer.reader(source, extra=config.slices, labels=True)
+    return evaluate_rows(scorer, reader.chunks("all"), config)
+
+
+def evaluate_rows(
+    scorer: Scorer, chunks: Iterator[Any], config: EvaluationConfig, exact_rows: int = EXACT_ROWS
+) -> Evaluation:
+    """``evaluate_log`` for tables as a ``Reader`` gives them."""
+    schema = scorer.bundle.schema
+    parts: list[Observations] = []
+    held = 0
+    for part in _observe(scorer, chunks, config.slices):
+        parts.append(part)
+        held += part.num_rows
+        if held > exact_rows:
+            return _streamed(schema, parts, _observe(scorer, chunks, config.slices), config)
+    return _exact(schema, Observations.concatenate(parts), config)
+
+
+def observe_log(scorer: Scorer, log: Any, slices: Sequence[str] = ()) -> Observations:
+    """Predictions and labels of every row of ``log``, in memory."""
+    reader = scorer.reader(open_log(log), extra=slices, labels=True)
+    return observe_rows(scorer, reader, slices)
+
+
+def observe_rows(scorer: Scorer, reader: Reader, slices: Sequence[str] = ()) -> Observations:
+    """``observe_log`` for a reader."""
+    return Observations.concatenate(list(_observe(scorer, reader.chunks("all"), slices)))
+
+
+def compare_scorers(
+    a: Scorer, b: Scorer, log: Any, *, metrics: Sequence[str] = (), resamples: int = 500
+) -> Comparison:
+    """Paired differences b - a over the tasks that both have.
+
+    Raises:
+        ConfigError: They have no task in common, or it means something else in each.
+    """
+    tasks = _common_tasks(a.bundle.schema, b.bundle.schema)
+    names = [task.name for task in tasks]
+    first, second = (_only(observe_log(scorer, log), names) for scorer in (a, b))
+    return compare(first, second, tasks, metrics=list(metrics) or None, resamples=resamples)
+
+
+def _common_tasks(a: Schema, b: Schema) -> list[Task]:
+    common = [task for task in a.tasks if task.name in b.task_names]
+    if not common:
+        raise ConfigError(
+            "the two bundles have no task in common",
+            hint=f"A has {', '.join(a.task_names)}; B has {', '.join(b.task_names)}.",
+        )
+    for task in common:
+        if task != b.task(task.name):
+            raise ConfigError(
+                f"task {task.name!r} means something else in each bundle",
+                hint="Compare bundles whose schemas declare the task alike.",
+            )
+    return common
+
+
+def _observe(
+    scorer: Scorer, chunks: Iterator[Any], slices: Sequence[str]
+) -> Iterator[Observations]:
+    encoders = scorer.bundle.encoders
+    for chunk in chunks:
+        batch = encoders.encode(chunk)
+        yield _observations(
+            scorer.bundle.schema,
+            batch,
+            scorer.predict(chunk),
+            {name: chunk[name].to_numpy(zero_copy_only=False) for name in slices},
+        )
+
+
+def _observations(
+    schema: Schema,
+    batch: Batch,
+    predictions: Mapping[str, NDArray[np.float64]],
+    slices: Mapping[str, NDArray[Any]],
+) -> Observations:
+    assert batch.labels_BT is not None
+    assert batch.observed_BT is not None
+    assert batch.weight_B is not None
+    labels_BT = batch.labels_BT.double().numpy()
+    observed_BT = batch.observed_BT.numpy()
+    return Observations(
+        predictions=predictions,
+        labels={task: labels_BT[:, place] for place, task in enumerate(schema.task_names)},
+        masks={task: observed_BT[:, place] for place, task in enumerate(schema.task_names)},
+        weights=batch.weight_B.double().numpy(),
+        groups={key: codes.numpy() for key, codes in (batch.groups or {}).items()},
+        slices=slices,
+    )
+
+
+def _only(observations: Observations, tasks: Sequence[str]) -> Observations:
+    return dataclasses.replace(
+        observations,
+        predictions={task: observations.predictions[task] for task in tasks},
+        labels={task: observations.labels[task] for task in tasks},
+        masks={task: observations.masks[task] for task in tasks},
+    )
+
+
+def reweighted(schema: Schema, observations: Observations) -> Iterator[tuple[Task, Observations]]:
+    """Each task with its rows, negatives weighing 1 / keep_rate."""
+    for task in schema.tasks:
+        own = _only(observations, [task.name])
+        if isinstance(task, Binary) and task.keep_rate < 1:
+            weights = np.ones(own.num_rows) if own.weights is None else own.weights
+            negative = own.labels[task.name] == 0
+            weights = np.where(negative, weights / task.keep_rate, weights)
+            own = dataclasses.replace(own, weights=weights)
+        yield task, own
+
+
+def _exact(schema: Schema, observations: Observations, config: EvaluationConfig) -> Evaluation:
+    results = [
+        evaluate(
+            own,
+            [task],
+            metrics=metrics,
+            slices=config.slices,
+            resamples=config.resamples,
+        )
+        for task, own in reweighted(schema, observations)
+        if (metrics := metrics_of(task, config)) is None or metrics
+    ]
+    rows = tuple(row for result in results for row in result.rows)
+    return dataclasses.replace(results[0], rows=rows)
+
+
+def metrics_of(task: Task, config: EvaluationConfig) -> list[str] | None:
+    """The asked-for metrics that apply to ``task`` (unknown names stay); None: all of its kind."""
+    if not config.metrics:
+        return None
+    return [
+        name for name in config.metrics if name not in METRICS or task.kind in METRICS[name].kinds
+    ]
+
+
+def _streamed(
+    schema: Schema,
+    held: Sequence[Observations],
+    rest: Iterator[Observations],
+    config: EvaluationConfig,
+) -> Evaluation:
+    if config.slices:
+        raise ConfigError(
+            f"slices need all rows in memory, at most {EXACT_ROWS:,}", hint="Evaluate a part."
+        )
+    evaluators = {
+        task.name: StreamingEvaluator([task], metrics_of(task, config)) for task in schema.tasks
+    }
+    for part in [*held]:
+        _update(schema, evaluators, part)
+    for part in rest:
+        _update(schema, evaluators, part)
+    results = [evaluator.result() for evaluator in evaluators.values()]
+    rows = tuple(row for result in results for row in result.rows)
+    return dataclasses.replace(results[0], rows=rows)
+
+
+def _update(
+    schema: Schema, evaluators: Mapping[str, StreamingEvaluator], part: Observations
+) -> None:
+    for task, own in reweighted(schema, part):
+        evaluators[task.name].update(own)
