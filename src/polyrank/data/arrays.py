@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,30 @@ def lists(values: Any, lengths: NDArray[np.int64], nulls: NDArray[np.bool_]) -> 
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     mask = pa.array(nulls) if nulls.any() else None
     return pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=mask)
+
+
+def blank(array: Any, bad_B: NDArray[np.bool_]) -> Any:
+    """``array``, null where ``bad_B`` is true."""
+    return pc.if_else(pa.array(bad_B), pa.scalar(None, array.type), array)
+
+
+def failing(array: Any, attempt: Callable[[Any], object]) -> NDArray[np.bool_]:
+    """The values on which ``attempt`` raises ``ArrowInvalid``; it is called on slices."""
+    bad_B = np.zeros(len(array), dtype=np.bool_)
+    _mark(array, attempt, 0, bad_B)
+    return bad_B
+
+
+def _mark(
+    array: Any, attempt: Callable[[Any], object], start: int, bad_B: NDArray[np.bool_]
+) -> None:
+    """Mark them by halving; ``array`` begins at ``start``."""
+    try:
+        attempt(array)
+    except pa.ArrowInvalid:
+        if len(array) == 1:
+            bad_B[start] = True
+            return
+        half = len(array) // 2
+        _mark(array.slice(0, half), attempt, start, bad_B)
+        _mark(array.slice(half), attempt, start + half, bad_B)

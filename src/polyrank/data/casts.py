@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyrank.data.arrays import floats_of, is_list, is_text, lengths_of, lists, nulls_of, plain
+from polyrank.data.arrays import (
+    blank,
+    failing,
+    floats_of,
+    is_list,
+    is_text,
+    lengths_of,
+    lists,
+    nulls_of,
+    plain,
+)
 from polyrank.data.faults import Fault, Rule, broken
 from polyrank.data.roles import Missing, Wanted
+from polyrank.data.sources.text import parse
 
 Cast = tuple[Any, list[Fault]]
 
@@ -29,7 +39,7 @@ def cast(array: Any, wanted: Wanted, dtype: Any) -> Cast:
     if wanted.roles == {"passed"} or array.type == pa.null():
         return (array if array.type == dtype else array.cast(dtype)), []
     if is_list(dtype) and wanted.roles & {"ids", "joined_ids"}:
-        return _lists(array, column, dtype, wanted.missing)
+        return _lists(array, wanted, dtype)
     values, faults = _scalars(array, column, dtype)
     return without(values, wanted.missing), faults
 
@@ -92,29 +102,8 @@ def _guarded(array: Any, dtype: Any, rule: Rule) -> Cast:
     try:
         return array.cast(dtype), []
     except pa.ArrowInvalid:
-        bad_B = np.zeros(len(array), dtype=np.bool_)
-        _mark(array, lambda piece: piece.cast(dtype), 0, len(array), bad_B)
-        kept = pc.if_else(pa.array(bad_B), pa.scalar(None, array.type), array)
-        return kept.cast(dtype), broken(rule, bad_B, array)
-
-
-def _mark(
-    array: Any,
-    attempt: Callable[[Any], object],
-    start: int,
-    stop: int,
-    bad_B: NDArray[np.bool_],
-) -> None:
-    """Mark the values of [start, stop) on which ``attempt`` fails, by halving."""
-    try:
-        attempt(array.slice(start, stop - start))
-    except pa.ArrowInvalid:
-        if stop - start == 1:
-            bad_B[start] = True
-            return
-        middle = (start + stop) // 2
-        _mark(array, attempt, start, middle, bad_B)
-        _mark(array, attempt, middle, stop, bad_B)
+        bad_B = failing(array, lambda piece: piece.cast(dtype))
+        return blank(array, bad_B).cast(dtype), broken(rule, bad_B, array)
 
 
 def _timestamps(array: Any, column: str, dtype: Any) -> Cast:
@@ -134,24 +123,51 @@ def _texts(array: Any, column: str) -> Cast:
 
 def _valid_texts(array: Any, column: str) -> Cast:
     binary = array.view(pa.large_binary())
-    bad_B = np.zeros(len(array), dtype=np.bool_)
-    _mark(binary, lambda piece: piece.cast(pa.large_string()), 0, len(array), bad_B)
+    bad_B = failing(binary, lambda piece: piece.cast(pa.large_string()))
     rule = Rule(column, "text is UTF-8", "Write the file in UTF-8.")
-    kept = pc.if_else(pa.array(bad_B), pa.scalar(None, pa.large_binary()), binary)
-    return kept.cast(pa.large_string()), broken(rule, bad_B, binary)
+    return blank(binary, bad_B).cast(pa.large_string()), broken(rule, bad_B, binary)
 
 
-def _lists(array: Any, column: str, dtype: Any, missing: Missing) -> Cast:
-    length_B = lengths_of(array)
-    values, faults = _scalars(plain(array.flatten()), column, dtype.value_type)
-    values = without(values, missing)
-    made = lists(values, length_B, nulls_of(array))
+def _lists(array: Any, wanted: Wanted, dtype: Any) -> Cast:
+    if is_text(array.type):
+        array, undecoded = _texts(array, wanted.column)
+        split = _split(array, wanted.separator)
+        values, faults = _tokens(split.flatten(), wanted.column, dtype.value_type)
+    else:
+        split, undecoded = array, []
+        values, faults = _scalars(plain(array.flatten()), wanted.column, dtype.value_type)
+    length_B = lengths_of(split)
+    made = lists(without(values, wanted.missing), length_B, nulls_of(split))
     if not faults:
-        return made, []
+        return made, undecoded
     row_V = np.repeat(np.arange(len(length_B)), length_B)
     bad_B = np.zeros(len(length_B), dtype=np.bool_)
     bad_B[row_V[np.concatenate([fault.rows_K for fault in faults])]] = True
-    return made, broken(faults[0].rule, bad_B, array)
+    return made, [*undecoded, *broken(faults[0].rule, bad_B, array)]
+
+
+def _split(array: Any, separator: str) -> Any:
+    """Lists of the tokens between separators, trimmed, without the empty ones."""
+    pieces = plain(pc.split_pattern(array, separator))
+    tokens = pc.utf8_trim_whitespace(pieces.flatten())
+    full_V = pc.not_equal(tokens, "").to_numpy(zero_copy_only=False)
+    length_B = lengths_of(pieces)
+    num_full_V = np.concatenate([np.zeros(1, np.int64), np.cumsum(full_V)])
+    end_B = np.cumsum(length_B)
+    num_B = num_full_V[end_B] - num_full_V[end_B - length_B]
+    return lists(tokens.filter(pa.array(full_V)), num_B, nulls_of(array))
+
+
+def _tokens(texts: Any, column: str, dtype: Any) -> Cast:
+    if is_text(dtype):
+        return _texts(texts, column)
+    values, bad_V = parse(texts, dtype)
+    rule = Rule(
+        column,
+        "every id of the list is a whole number, as those it shares a vocabulary with",
+        "Mend it, or make both text.",
+    )
+    return values, broken(rule, bad_V, texts)
 
 
 def _vectors(array: Any, column: str, dim: int) -> Cast:

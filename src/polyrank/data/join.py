@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polyrank.data.arrays import nulls_of, plain
+from polyrank.data.arrays import is_text, lengths_of, lists, nulls_of, plain
 from polyrank.data.canonical import canonical_table, rule_faults
 from polyrank.data.checks import finite_check
 from polyrank.data.faults import NUM_EXAMPLES, FaultLog, shown
@@ -31,6 +31,7 @@ from polyrank.data.preflight import Column, inspect_source, nearest, refuse_all
 from polyrank.data.roles import Use, Wanted, feature_uses, gather
 from polyrank.data.source import open_log
 from polyrank.data.sources.base import Source
+from polyrank.data.sources.text import parse
 from polyrank.errors import ConfigError, DataError
 from polyrank.schema import Schema, SideTable
 
@@ -130,6 +131,7 @@ def load_side_table(
     refuse_all(_placed(problems, where))
     table, problems = _read(source, columns)
     refuse_all(_placed([*problems, *_key_problems(table, side)], where))
+    table = _with_whole_ids(table, columns)
     names = [name if name == side.key else side.prefix + name for name in table.schema.names]
     return table.rename_columns(names)
 
@@ -171,6 +173,24 @@ def _read(source: Source, columns: Mapping[str, Column]) -> tuple[pa.Table, list
         log.add(faults, origin=chunk.origin, first_row=chunk.first_row)
         tables.append(table)
     return pa.concat_tables(tables).combine_chunks(), list(log.problems())
+
+
+def _with_whole_ids(table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+    """Lists split from text as int64 where every id of theirs is a whole number.
+
+    They share the vocabulary of a column that is not in this table.
+    """
+    for place, (name, column) in enumerate(columns.items()):
+        shares, dtype = column.wanted.shares, column.dtype
+        if shares is None or "joined_ids" not in column.wanted.roles or shares in columns:
+            continue
+        array = plain(table.column(name))
+        if is_text(dtype.value_type):
+            numbers, bad_V = parse(array.flatten(), pa.int64())
+            if not bad_V.any():
+                whole = lists(numbers, lengths_of(array), nulls_of(array))
+                table = table.set_column(place, name, whole)
+    return table
 
 
 def _key_problems(table: pa.Table, side: SideTable) -> list[DataError]:

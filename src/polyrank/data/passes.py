@@ -64,7 +64,7 @@ def rules_of(plan: Plan, request: Request) -> Rules:
         for column, owner in must.items()
     ]
     checks = (*present, *checks_of(request.schema, names, labels=request.labels))
-    join = Join(request.schema, request.tables, plan.joined)
+    join = Join(request.schema, plan.tables, plan.joined)
     return Rules(plan=plan, request=request, join=join, checks=checks)
 
 

@@ -18,7 +18,7 @@ from polyrank.data.preflight import (
 from polyrank.data.roles import Role, Use, Wanted, feature_uses, gather, key_uses, label_uses
 from polyrank.data.sources.base import Source
 from polyrank.data.split import AnySplit, TimeSplit
-from polyrank.data.types import canonical
+from polyrank.data.types import canonical, refusal
 from polyrank.errors import DataError
 from polyrank.schema import Schema
 
@@ -33,6 +33,8 @@ class Plan:
     """What is read from the log."""
     joined: Mapping[str, Any]
     """What side tables add, with its type."""
+    tables: Mapping[str, pa.Table]
+    """The side tables."""
     ignored: tuple[str, ...]
     """Columns of the log that nothing reads."""
 
@@ -75,9 +77,11 @@ def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
     givers = _givers(request)
     joined = {name: givers[name][0] for name in wanted if name in givers and name not in names}
     own = {name: use for name, use in wanted.items() if name not in joined}
-    typed, columns, problems = inspect_source(source, own)
+    given = {name: _type_in(request.tables[table], name) for name, table in joined.items()}
+    typed, columns, problems = inspect_source(source, own, given)
     read = {name: column.dtype for name, column in columns.items()}
-    added = {name: _type_in(request.tables[table], name) for name, table in joined.items()}
+    tables = _agreeing(request.tables, wanted, joined, read)
+    added = {name: _type_in(tables[table], name) for name, table in joined.items()}
     problems += [
         *_clashes(request, wanted, givers, names),
         *_unloaded(wanted, joined, added),
@@ -85,7 +89,25 @@ def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
         *shared_type_problems(wanted, {**read, **added}),
     ]
     ignored = tuple(name for name in names if name not in wanted)
-    return Plan(source=typed, columns=columns, joined=added, ignored=ignored), problems
+    return Plan(
+        source=typed, columns=columns, joined=added, tables=tables, ignored=ignored
+    ), problems
+
+
+def _agreeing(
+    tables: Mapping[str, pa.Table],
+    wanted: Mapping[str, Wanted],
+    joined: Mapping[str, str],
+    read: Mapping[str, Any],
+) -> dict[str, pa.Table]:
+    """The side tables, lists split from text as text where the ids they share are text."""
+    agreeing = dict(tables)
+    for name, owner in joined.items():
+        table, use = agreeing[owner], wanted[name]
+        if "joined_ids" in use.roles and read.get(use.shares or "") == pa.large_string():
+            column = table.column(name).cast(pa.large_list(pa.large_string()))
+            agreeing[owner] = table.set_column(table.schema.get_field_index(name), name, column)
+    return agreeing
 
 
 def _uses(request: Request, names: Collection[str]) -> Iterator[dict[str, list[Use]]]:
@@ -143,7 +165,9 @@ def _unloaded(
 ) -> Iterator[DataError]:
     """Tables that did not come from ``load_side_table``."""
     for name, table in joined.items():
-        if canonical(wanted[name], [added[name]]) != added[name]:
+        if canonical(wanted[name], [added[name]]) != added[name] or any(
+            refusal(use, added[name]) for use in wanted[name].uses
+        ):
             yield DataError(
                 f"column {name!r} is {added[name]}",
                 where=f"table {table!r}",

@@ -43,13 +43,14 @@ class Findings:
 
 
 def inspect_source(
-    source: Source, wanted: Mapping[str, Wanted]
+    source: Source, wanted: Mapping[str, Wanted], known: Mapping[str, Any] | None = None
 ) -> tuple[Source, dict[str, Column], list[DataError]]:
     """The source with its columns typed, the columns that are in order, and what is wrong.
 
     Args:
         source: A log or a side table.
         wanted: The columns it has to have.
+        known: Types handed on from elsewhere, whose ids lists may share.
     """
     findings = Findings()
     parts = source.parts()
@@ -58,7 +59,8 @@ def inspect_source(
         return source, {}, findings.problems()
     needs = {name: need for name in there if (need := wanted[name].need()) is not None}
     source = source.typed(needs)
-    columns = _typed(source.parts(), {name: wanted[name] for name in there}, findings)
+    found = {name: wanted[name] for name in there}
+    columns = _typed(source.parts(), found, known or {}, findings)
     return source, columns, findings.problems()
 
 
@@ -104,15 +106,19 @@ def _present(parts: Sequence[Part], wanted: Mapping[str, Wanted], findings: Find
 
 
 def _typed(
-    parts: Sequence[Part], wanted: Mapping[str, Wanted], findings: Findings
+    parts: Sequence[Part],
+    wanted: Mapping[str, Wanted],
+    known: Mapping[str, Any],
+    findings: Findings,
 ) -> dict[str, Column]:
     columns: dict[str, Column] = {}
-    for name, use in wanted.items():
+    dtypes_known = dict(known)
+    # Lists come last, so that the type of the ids they share is known by then.
+    for name, use in sorted(wanted.items(), key=lambda item: item[1].shares is not None):
         dtypes = [part.schema.field(name).type for part in parts]
-        refused = list(_refusals(use, parts, findings))
-        if refused:
+        if list(_refusals(use, parts, findings)):
             continue
-        dtype = canonical(use, dtypes)
+        dtype = canonical(use, dtypes, dtypes_known.get(use.shares or ""))
         if dtype is None:
             kinds = " and ".join(sorted({str(dtype) for dtype in dtypes}))
             findings.add(
@@ -122,7 +128,8 @@ def _typed(
             )
             continue
         columns[name] = Column(use, dtype)
-    return columns
+        dtypes_known[name] = dtype
+    return {name: columns[name] for name in wanted if name in columns}
 
 
 def _refusals(wanted: Wanted, parts: Sequence[Part], findings: Findings) -> Iterator[str]:

@@ -29,6 +29,8 @@ Role = Literal[
     "compared",  # anything that can be told apart
     "passed",  # anything, as it is
 ]
+ANY_TYPE: frozenset[Role] = frozenset({"compared", "passed"})
+"""Uses that read a column however others do."""
 Missing = tuple[int | float | str, ...]
 
 
@@ -45,6 +47,8 @@ class Use:
     """Length of a vector."""
     shares: str | None = None
     """The column whose ids a list shares."""
+    separator: str = ""
+    """Splits text into a list."""
     positive: tuple[int | str, ...] = ()
 
 
@@ -71,6 +75,11 @@ class Wanted:
         return max(use.dim for use in self.uses)
 
     @property
+    def separator(self) -> str:
+        """Splits text into a list."""
+        return next((use.separator for use in self.uses if use.separator), "")
+
+    @property
     def shares(self) -> str | None:
         """The column whose ids a list shares."""
         return next((use.shares for use in self.uses if use.shares is not None), None)
@@ -92,7 +101,7 @@ class Wanted:
             return Need("text" if any(isinstance(v, str) for v in positive) else "number", texts)
         if self.roles & {"number", "label", "mask", "amount"}:
             return Need("number", texts)
-        return None if self.roles <= {"compared", "passed"} else Need("text", texts)
+        return None if self.roles <= ANY_TYPE else Need("text", texts)
 
 
 def feature_uses(schema: Schema) -> dict[str, list[Use]]:
@@ -159,7 +168,7 @@ def _use_of(feature: Feature, schema: Schema) -> Use:
         case Bag() | Sequence():
             role: Role = "ids" if feature.separator is None else "joined_ids"
             shares = None if feature.shares is None else schema.feature(feature.shares).column
-            return Use(role, owner, missing, shares=shares)
+            return Use(role, owner, missing, shares=shares, separator=feature.separator or "")
         case _:
             return Use("id", owner, missing)
 
@@ -173,10 +182,19 @@ def _label_use(task: Task) -> Use:
 
 def _disagreements(uses: dict[str, list[Use]]) -> Iterator[ConfigError]:
     for column, found in uses.items():
-        opinions = {use.missing: use.owner for use in found if use.missing is not None}
-        if len(opinions) > 1:
-            owners = " and ".join(opinions.values())
-            yield ConfigError(
-                f"column {column!r}: {owners} name different `missing_values`",
-                hint="Give both the same.",
-            )
+        missing = {use.missing: use.owner for use in found if use.missing is not None}
+        lists = {_as_list(use): use.owner for use in found if use.role not in ANY_TYPE}
+        told = (
+            (missing, "name different `missing_values`", "Give both the same."),
+            (lists, "read it in different ways", "Give the log a copy of the column."),
+        )
+        for opinions, what, cure in told:
+            if len(opinions) > 1:
+                owners = " and ".join(opinions.values())
+                yield ConfigError(f"column {column!r}: {owners} {what}", hint=cure)
+
+
+def _as_list(use: Use) -> tuple[bool, bool, str, str | None]:
+    """How a use reads a column that holds more than one value a row."""
+    listed = use.role in ("ids", "joined_ids")
+    return listed, use.role == "vector", use.separator, use.shares

@@ -108,13 +108,19 @@ def _accepts_list(role: Role, element: str) -> bool:
     return role in ("ids", "joined_ids") and element in _IDS - {"bool"}
 
 
-def canonical(wanted: Wanted, dtypes: Sequence[Any]) -> Any:
-    """The type handed on, from the types that the parts have; None if they do not go together."""
+def canonical(wanted: Wanted, dtypes: Sequence[Any], shared: Any = None) -> Any:
+    """The type handed on, from the types that the parts have; None if they do not go together.
+
+    Args:
+        wanted: The column and its uses.
+        dtypes: Its type in each part.
+        shared: The type of the ids whose vocabulary a list shares, if known.
+    """
     plain = [plain_type(dtype) for dtype in dtypes if family(dtype) != "null"]
     if "vector" in wanted.roles:
         return pa.list_(pa.float32(), wanted.dim)
     if wanted.roles & {"ids", "joined_ids"}:
-        return _canonical_list(wanted, plain)
+        return _canonical_list(plain, shared)
     if "time" in wanted.roles:
         return _canonical_time(plain)
     if wanted.roles & {"id", "position"}:
@@ -131,13 +137,14 @@ def _canonical_id(plain: Sequence[Any]) -> Any:
     return pa.large_string() if text == {True} else pa.int64()
 
 
-def _canonical_list(wanted: Wanted, plain: Sequence[Any]) -> Any:
-    lists = {is_list(dtype) for dtype in plain}
-    if len(lists) > 1:
-        return None
-    if lists == {False} or (not lists and "ids" not in wanted.roles):
-        return pa.large_string()
-    element = _canonical_id([plain_type(dtype.value_type) for dtype in plain])
+def _canonical_list(plain: Sequence[Any], shared: Any) -> Any:
+    lists = [dtype for dtype in plain if is_list(dtype)]
+    if len(lists) < len(plain):
+        return None if lists else pa.large_list(shared or pa.large_string())
+    elements = [plain_type(dtype.value_type) for dtype in lists]
+    if all(family(element) == "null" for element in elements):
+        return pa.large_list(shared or pa.int64())
+    element = _canonical_id([element for element in elements if family(element) != "null"])
     return None if element is None else pa.large_list(element)
 
 

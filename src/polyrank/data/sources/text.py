@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyrank.data.arrays import nulls_of
+from polyrank.data.arrays import blank, failing, nulls_of
 from polyrank.data.faults import Fault, Rule, broken
 from polyrank.data.sources.base import Need
 
@@ -74,7 +74,7 @@ def convert(
     if dtype == pa.large_string():
         return texts, []
     present = without_nulls(texts, missing)
-    values, bad_B = _cast(present, dtype)
+    values, bad_B = parse(present, dtype)
     rule = Rule(
         column,
         f"the column holds {_NAMES.get(dtype, dtype)} a row",
@@ -92,42 +92,29 @@ def without_nulls(texts: Any, missing: tuple[str, ...]) -> Any:
 
 
 def _share(present: Any, dtype: Any) -> float:
-    _, bad_B = _cast(present, dtype)
+    _, bad_B = parse(present, dtype)
     return 1.0 - float(bad_B.mean())
 
 
-def _cast(texts: Any, dtype: Any) -> tuple[Any, NDArray[np.bool_]]:
-    """Values, null where a text does not say one, and which those are."""
+def parse(texts: Any, dtype: Any) -> tuple[Any, NDArray[np.bool_]]:
+    """Texts (large_string) as ``dtype``, null where they do not say one, and which those are."""
     bad_B = np.zeros(len(texts), dtype=np.bool_)
     try:
         values = texts.cast(dtype)
     except pa.ArrowInvalid:
-        _mark(texts, dtype, 0, len(texts), bad_B)
-        texts = _blank(texts, bad_B)
+        bad_B = failing(texts, lambda piece: piece.cast(dtype))
+        texts = blank(texts, bad_B)
         values = texts.cast(dtype)
     if dtype == pa.int64():
-        odd_B = ~nulls_of(texts) & (_digits(values) != pc.binary_length(texts).fill_null(0))
+        odd_B = ~nulls_of(texts) & (_digits(values) != _lengths(texts))
         if odd_B.any():
-            bad_B |= odd_B
-            values = _blank(values, odd_B)
+            return blank(values, odd_B), bad_B | odd_B
     return values, bad_B
 
 
-def _mark(texts: Any, dtype: Any, start: int, stop: int, bad_B: NDArray[np.bool_]) -> None:
-    """Mark the texts of [start, stop) that cannot be cast, by halving."""
-    try:
-        texts.slice(start, stop - start).cast(dtype)
-    except pa.ArrowInvalid:
-        if stop - start == 1:
-            bad_B[start] = True
-            return
-        middle = (start + stop) // 2
-        _mark(texts, dtype, start, middle, bad_B)
-        _mark(texts, dtype, middle, stop, bad_B)
-
-
-def _blank(array: Any, bad_B: NDArray[np.bool_]) -> Any:
-    return pc.if_else(pa.array(bad_B), pa.scalar(None, array.type), array)
+def _lengths(texts: Any) -> NDArray[np.int64]:
+    lengths: NDArray[np.int64] = pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def _digits(values: Any) -> NDArray[np.int64]:
