@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from polyrank.errors import ConfigError
 from polyrank.schema.guessing import words as tell
 from polyrank.schema.guessing.labels import AnyTask, binary, duration, rare_class, regression
-from polyrank.schema.guessing.names import name_for
+from polyrank.schema.guessing.names import check_name, name_for
 from polyrank.schema.guessing.profile import Profile
 from polyrank.schema.guessing.tasks import Found, attach_masks, find_masks
 from polyrank.schema.parse import suggest
@@ -31,6 +31,8 @@ def read_asked(labels: Mapping[str, str], profiles: Mapping[str, Profile]) -> As
     Raises:
         ConfigError: A column that the log does not have, or that holds no labels.
     """
+    for name in labels:
+        check_name(name, "label")
     return {name: _split(name, asked, profiles) for name, asked in labels.items()}
 
 

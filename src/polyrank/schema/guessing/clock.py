@@ -53,6 +53,8 @@ def _is_step(profile: Profile) -> bool:
     said = tell.words(profile.name)
     if not tell.tells_clock(profile.name) or tell.is_time_spent(profile.name):
         return False
+    if tell.tells_history(profile.name):
+        return False
     if profile.kind == "integer" and int(profile.numbers.min()) >= 100_000:
         return True
     return bool(

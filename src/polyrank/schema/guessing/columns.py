@@ -128,8 +128,6 @@ def _log_fault(view: View) -> Callable[[Profile], str | None]:
         general = _fault(profile)
         if general is not None or profile.kind in ("list", "vector"):
             return general
-        if profile.kind in ("integer", "text") and profile.all_differ:
-            return "Every row has a value of its own: an id of the row."
         if starts_at_zero(profile):
             return "It is named like a position, which must count from 1, but holds 0."
         time = view.keys.get("time")
@@ -154,14 +152,7 @@ def _add_join(out: Gathered, join: Join, view: View, scene: Scene) -> Scene:
         side, _ = guess_side(view, join.table.on)
         whose = f"from table {join.table.name!r}"
     profiles = {join.joined(column): profile for column, profile in join.profiles.items()}
-    return _add_all(out, profiles, scene, lambda _: (side, whose), _table_fault)
-
-
-def _table_fault(profile: Profile) -> str | None:
-    general = _fault(profile)
-    if general is None and profile.kind == "text" and profile.all_differ:
-        return "Every row of the table has a value of its own: the key by another name."
-    return general
+    return _add_all(out, profiles, scene, lambda _: (side, whose), _fault)
 
 
 def _judge_user(out: Gathered, view: View, scene: Scene) -> None:

@@ -63,6 +63,9 @@ def make_feature(profile: Profile, column: str, name: str, side: Side, scene: Sc
     if profile.kind == "vector":
         width = int(pc.max(pc.list_value_length(profile.values)).as_py())
         return Embedding(**common, dim=width), f"Vectors of {width} floats"
+    is_code = profile.kind in ("integer", "text") and not _is_amount(profile)
+    if is_code and profile.all_differ:
+        return "Every row has a value of its own: an id of the row."
     if profile.kind == "text" and lists.is_json(profile):
         return "It is JSON in text; write it as a list column."
     ids = lists.ids_of(profile)
@@ -125,14 +128,15 @@ def _whole(profile: Profile, common: dict[str, Any], scene: Scene) -> Made:
 
 
 def _is_amount(profile: Profile) -> bool:
-    if profile.distinct <= 2:
+    if profile.kind != "integer" or profile.distinct <= 2:
         return False
     named = tell.is_measured(profile.name)
     if named is not None:
         return named
     low, high = int(profile.numbers.min()), int(profile.numbers.max())
     is_dense = profile.distinct > 0.5 * (high - low + 1)
-    return profile.distinct > MAX_CODES and not is_dense and max(abs(low), abs(high)) < HASHED
+    are_many = profile.distinct > MAX_CODES or profile.all_differ
+    return are_many and not is_dense and max(abs(low), abs(high)) < HASHED
 
 
 def _amount(profile: Profile, common: dict[str, Any]) -> Made:

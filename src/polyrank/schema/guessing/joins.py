@@ -9,6 +9,7 @@ from polyrank.errors import ConfigError
 from polyrank.schema.features import SideTable
 from polyrank.schema.guessing import vocabulary
 from polyrank.schema.guessing import words as tell
+from polyrank.schema.guessing.names import check_name
 from polyrank.schema.guessing.profile import Profile
 from polyrank.schema.guessing.view import View
 
@@ -44,6 +45,7 @@ def guess_join(
     Raises:
         ConfigError: No column of it identifies its rows and is known to the log.
     """
+    check_name(name, "table")
     pairs = [*_same_names(profiles, view), *_same_roles(name, profiles, view)]
     for on, key in pairs:
         if _is_key(profiles[key]) and profiles[key].kind == view.profiles[on].kind:

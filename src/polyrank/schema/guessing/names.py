@@ -5,9 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from polyrank.errors import ConfigError
 from polyrank.schema.model import NAME_PATTERN
 
 _MAX_LENGTH = 128
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse the ``name`` of a ``what`` that cannot be addressed.
+
+    Raises:
+        ConfigError: It is empty, too long, or holds white space, a dot or a slash.
+    """
+    if name != name_for(name):
+        raise ConfigError(
+            f"{name!r} is no name: it must hold no white space, dot or slash",
+            where=what,
+            hint=f"Call it {name_for(name)!r}.",
+        )
 
 
 def name_for(column: str, taken: Collection[str] = ()) -> str:

@@ -123,6 +123,8 @@ def _plain(array: Any) -> tuple[Kind, Any, str]:
         return _plain(array.cast(kind.value_type))
     if pa.types.is_run_end_encoded(kind):
         return _plain(pc.run_end_decode(array))
+    if pa.types.is_null(kind):
+        return "other", array, "it is null in every row of the sample"
     if pa.types.is_boolean(kind):
         return "boolean", array, ""
     if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0):

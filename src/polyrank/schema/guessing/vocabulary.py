@@ -53,7 +53,7 @@ BAD = _set(
     "downvote downvoted complaint complain complained refund refunded bounce bounced dismiss "
     "dismissed cancel cancelled canceled uninstall uninstalled negative thumbsdown"
 )
-GENERIC = _set("label y target outcome response reward")
+GENERIC = _set("label target outcome response reward")
 """Responses of a user, by sign; the generic ones only say that there is one."""
 
 ACTIONS = _set("behavior behaviour action event feedback response label")

@@ -57,7 +57,8 @@ def response(name: str) -> Literal["good", "bad"] | None:
         return None
     if v.BAD & said or {"not", "interested"} <= said or {"thumbs", "down"} <= said:
         return "bad"
-    if v.GOOD & said or {"thumbs", "up"} <= said or (v.GENERIC & said and len(said) <= 2):
+    is_generic = said == {"y"} or (bool(v.GENERIC & said) and len(said) <= 2)
+    if v.GOOD & said or {"thumbs", "up"} <= said or is_generic:
         return "good"
     return None
 
