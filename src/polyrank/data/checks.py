@@ -55,7 +55,11 @@ def checks_of(schema: Schema, columns: Collection[str], *, labels: bool) -> tupl
     checks = [*_feature_checks(schema)]
     if labels:
         checks += [*_label_checks(schema), *_key_checks(schema.keys)]
-    return tuple(check for check in checks if check.rule.column in columns)
+    return tuple(
+        check
+        for check in checks
+        if check.rule.column in columns and (check.mask is None or check.mask in columns)
+    )
 
 
 def _feature_checks(schema: Schema) -> Iterator[Check]:

@@ -29,6 +29,19 @@ class Repetitions:
         """Which of the next rows repeat one before them."""
         return self._in_window(hash_B) if self._window else self._in_all(hash_B)
 
+    def known(self, hash_B: U64) -> NDArray[np.bool_]:
+        """Which rows repeat one that ``find`` saw (without a window); they are not remembered."""
+        known_B = np.zeros(len(hash_B), dtype=np.bool_)
+        for run in self._runs:
+            at_B = np.searchsorted(run, hash_B).clip(max=len(run) - 1)
+            known_B |= run[at_B] == hash_B
+        return known_B
+
+    def absorb(self, other: Repetitions) -> None:
+        """Know what ``other`` knows (both without a window)."""
+        for run in other._runs:
+            self._remember(run)
+
     def _in_window(self, hash_B: U64) -> NDArray[np.bool_]:
         num_old = len(self._recent)
         all_N = np.concatenate([self._recent, hash_B])
@@ -45,9 +58,7 @@ class Repetitions:
         sorted_B = hash_B[order_B]
         known_B = np.zeros(len(hash_B), dtype=np.bool_)
         known_B[1:] = sorted_B[1:] == sorted_B[:-1]
-        for run in self._runs:
-            at_B = np.searchsorted(run, sorted_B).clip(max=len(run) - 1)
-            known_B |= run[at_B] == sorted_B
+        known_B |= self.known(sorted_B)
         self._remember(sorted_B[~known_B])
         repeats_B = np.empty(len(hash_B), dtype=np.bool_)
         repeats_B[order_B] = known_B

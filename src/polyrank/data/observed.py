@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, is_text, nulls_of
+from polyrank.data.ledger import LabelCount
 from polyrank.schema import Binary, Schema, Task
 
 Rows = NDArray[np.bool_]
@@ -50,6 +51,14 @@ def label_values(table: pa.Table, task: Task) -> NDArray[np.float64]:
     if isinstance(task, Binary) and task.positive:
         return np.where(_missing(array), np.nan, _listed(array, task.positive))
     return floats_of(array)
+
+
+def count_labels(table: pa.Table, task: Task, observed_B: Rows) -> LabelCount:
+    """How many labels were observed, and their range."""
+    value_K = label_values(table, task)[observed_B]
+    if not len(value_K):
+        return LabelCount()
+    return LabelCount(observed=len(value_K), low=float(value_K.min()), high=float(value_K.max()))
 
 
 def is_one(table: pa.Table, task: Task) -> Rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,59 +12,20 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import plain
 from polyrank.data.canonical import bad_rows, canonical_table, rule_faults
-from polyrank.data.checks import Check, checks_of, present_check
 from polyrank.data.dedup import Repetitions
 from polyrank.data.faults import Fault, FaultLog, Rule, broken
 from polyrank.data.hashing import hash_rows
-from polyrank.data.join import Join
 from polyrank.data.ledger import Counts, LabelCount
-from polyrank.data.observed import label_values, observed_mask, outside_counts
-from polyrank.data.plan import Plan, Request
+from polyrank.data.observed import count_labels, observed_mask, outside_counts
+from polyrank.data.plan import Plan
 from polyrank.data.quarantine import FILE_NAME, Quarantine
+from polyrank.data.rules import Rows, Rules, compared_columns, plausible_times
 from polyrank.data.sources.base import Chunk
 from polyrank.data.split import PARTS
-from polyrank.data.times import PlausibleTimes
 from polyrank.errors import DataError
-
-Rows = NDArray[np.bool_]
 
 MAX_REFUSED_ROWS = 1_000_000
 """Of a part that is refused, so many rows are set aside at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What does not change from pass to pass."""
-
-    plan: Plan
-    request: Request
-    join: Join
-    checks: tuple[Check, ...]
-
-    @property
-    def decided_by(self) -> str | None:
-        """The column that decides the split."""
-        split = self.request.split
-        return None if split is None else split.decided_by(self.request.schema)
-
-
-def rules_of(plan: Plan, request: Request) -> Rules:
-    """The rules that the rows of a plan have to keep."""
-    names = [*plan.columns, *plan.joined]
-    must = {}
-    if request.labels:
-        keys = request.schema.keys
-        must = {c: f"key `{k}`" for k, c in (("user", keys.user), ("time", keys.time)) if c}
-    decides = None if request.split is None else request.split.decided_by(request.schema)
-    if decides is not None:
-        must.setdefault(decides, "the column that decides the split")
-    present = [
-        present_check(column, owner, on_raw=bool(plan.columns[column].wanted.missing))
-        for column, owner in must.items()
-    ]
-    checks = (*present, *checks_of(request.schema, names, labels=request.labels))
-    join = Join(request.schema, plan.tables, plan.joined)
-    return Rules(plan=plan, request=request, join=join, checks=checks)
 
 
 class Pass:
@@ -86,11 +46,7 @@ class Pass:
         self._aside = quarantine.begin(account, _raw_schema(rules.plan))
         self._faults = FaultLog()
         self._repeats = FaultLog()
-        self._times = [
-            PlausibleTimes(name)
-            for name, column in rules.plan.columns.items()
-            if "time" in column.wanted.roles
-        ]
+        self._times = plausible_times(rules.plan)
         dedup = rules.request.schema.deduplicate if rules.request.labels else None
         self._dedup = dedup
         self._repetitions = None if dedup is None else Repetitions(dedup.window)
@@ -187,7 +143,7 @@ class Pass:
         repeated_B = np.zeros(len(bad_B), dtype=np.bool_)
         if self._repetitions is None or self._dedup is None or bad_B.all():
             return repeated_B
-        names = list(self._dedup.columns or self._rules.plan.columns)
+        names = compared_columns(self._rules)
         good = table.select(names).filter(pa.array(~bad_B))
         repeated_B[~bad_B] = self._repetitions.find(hash_rows([plain(c) for c in good.columns]))
         if self._dedup.keep == "error":
@@ -222,15 +178,10 @@ class Pass:
         self.counts.trained += trained
         self.counts.masked += table.num_rows - trained
         for task in schema.tasks:
-            value_K = label_values(table, task)[observed[task.name]]
-            seen = LabelCount(observed=len(value_K))
-            if len(value_K):
-                seen = LabelCount(
-                    observed=len(value_K), low=float(value_K.min()), high=float(value_K.max())
-                )
+            seen = count_labels(table, task, observed[task.name])
             self.counts.labels.setdefault(task.name, LabelCount()).add(seen)
-        for task_name, count in outside_counts(table, schema, observed).items():
-            self.counts.note(f"label {task_name!r} is 1 outside its sample space: masked", count)
+        for name, count in outside_counts(table, schema, observed).items():
+            self.counts.note(f"label {name!r} is 1 outside its sample space: masked", count)
 
     def _empty(self) -> DataError:
         origins = [part.origin for part in self._rules.plan.source.parts()]

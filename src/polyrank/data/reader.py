@@ -24,9 +24,10 @@ from typing import Literal
 import pyarrow as pa
 
 from polyrank.data.ledger import Ledger
-from polyrank.data.passes import Pass, rules_of
+from polyrank.data.passes import Pass
 from polyrank.data.plan import Request, plan_of
 from polyrank.data.quarantine import Quarantine
+from polyrank.data.rules import rules_of
 from polyrank.data.sources.base import Source
 from polyrank.data.split import PARTS, AnySplit
 from polyrank.errors import ConfigError, DataError

@@ -38,6 +38,10 @@ class _Split(Declared):
         """The column that decides; None if the row's place does."""
 
     @abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The parts that it is meant to fill."""
+
+    @abstractmethod
     def assign(self, table: pa.Table, first_row: int, *, column: str | None = None) -> Codes:
         """The part of each row.
 
@@ -70,6 +74,11 @@ class _Shares(_Split):
                 f"and {self.test}"
             )
         return self
+
+    def parts(self) -> tuple[str, ...]:
+        """Those with a share."""
+        shares = (1.0, self.validation, self.test)
+        return tuple(part for part, share in zip(PARTS, shares, strict=True) if share)
 
     def _codes(self, unit_B: NDArray[np.float64]) -> Codes:
         codes = np.zeros(len(unit_B), dtype=np.int8)
@@ -116,6 +125,10 @@ class TimeSplit(_Split):
         else:
             _instant(self.validation_from)
         return self
+
+    def parts(self) -> tuple[str, ...]:
+        """The test only with ``test_from``."""
+        return PARTS if self.test_from is not None else PARTS[:2]
 
     def decided_by(self, schema: Schema) -> str | None:
         """The column of times.

@@ -81,6 +81,10 @@ class Source(Protocol):
         """The same log, its untyped columns read as what they will be used as."""
         ...
 
+    def each(self) -> Sequence[Source]:
+        """One source for each part, so that a damaged one does not hide the others."""
+        ...
+
 
 def widest(schemas: Sequence[Any]) -> Any:
     """One schema for parts that may differ: the widest type of each column, else text."""

@@ -47,9 +47,11 @@ class FileFormat(Protocol):
 class FileSource(Source):
     """Files of one format, one after the other."""
 
-    def __init__(self, paths: Sequence[Path], format_: FileFormat) -> None:
+    def __init__(
+        self, paths: Sequence[Path], format_: FileFormat, origins: Sequence[str] | None = None
+    ) -> None:
         self._paths = tuple(paths)
-        self._origins = display_names(paths)
+        self._origins = display_names(paths) if origins is None else list(origins)
         self._format = format_
         self._stamps = [_stamp(path) for path in paths]
         self._facts: list[FileFacts] | None = None
@@ -88,7 +90,14 @@ class FileSource(Source):
 
     def typed(self, needs: Mapping[str, Need]) -> Source:
         """The same files, untyped columns read as needed."""
-        return FileSource(self._paths, self._format.typed(self._paths, needs))
+        return FileSource(self._paths, self._format.typed(self._paths, needs), self._origins)
+
+    def each(self) -> Sequence[Source]:
+        """One source a file."""
+        return [
+            FileSource([path], self._format, [origin])
+            for path, origin in zip(self._paths, self._origins, strict=True)
+        ]
 
     def _inspected(self) -> list[FileFacts]:
         if self._facts is None:

@@ -67,6 +67,10 @@ class QuerySource(Source):
         """A query knows its types."""
         return self
 
+    def each(self) -> Sequence[Source]:
+        """The query itself."""
+        return [self]
+
     @contextmanager
     def _select(self, chosen: str, limit: str = "") -> Iterator[Any]:
         """A reader of record batches."""

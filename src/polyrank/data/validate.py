@@ -1,0 +1,170 @@
+"""Everything that is wrong with a log, at once, and what is worth a look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+
+from polyrank.data.arrays import plain
+from polyrank.data.canonical import bad_rows, canonical_table, rule_faults
+from polyrank.data.dedup import Repetitions
+from polyrank.data.faults import FaultLog
+from polyrank.data.hashing import hash_rows
+from polyrank.data.ledger import LabelCount
+from polyrank.data.lint import DataWarning, Sample, leaks
+from polyrank.data.observed import count_labels, observed_mask
+from polyrank.data.plan import Plan, Request, try_plan
+from polyrank.data.rules import Rows, compared_columns, plausible_times, rules_of
+from polyrank.data.sources.base import Chunk, Source
+from polyrank.data.split import PARTS, AnySplit
+from polyrank.errors import DataError, PolyrankError
+from polyrank.schema import Schema
+
+
+def validate_log(
+    source: Source,
+    schema: Schema,
+    tables: Mapping[str, pa.Table] | None = None,
+    *,
+    split: AnySplit | None = None,
+) -> list[PolyrankError]:
+    """All problems of a log, found in one pass; an empty list if there is none.
+
+    Missing columns, unfit types, damaged files, rows that break a rule, parts and tasks without
+    rows are errors. A label of one value, repeated rows that nothing drops, and leaks are
+    ``DataWarning``s (exit code 0).
+
+    Args:
+        source: The log.
+        schema: What its columns mean.
+        tables: Side tables by name, from ``load_side_table``.
+        split: How the log is divided, if it is.
+    """
+    request = Request(schema=schema, tables=tables or {}, split=split)
+    try:
+        plan, found = try_plan(source, request)
+    except PolyrankError as error:
+        return list(error.problems) or [error]
+    if not plan.columns:
+        return list(found)
+    try:
+        survey = _Survey(plan, request, complete=not found)
+    except PolyrankError as error:
+        return [*found, error]
+    problems: list[PolyrankError] = [*found]
+    for piece in plan.source.each():
+        try:
+            for chunk in piece.chunks(list(plan.columns)):
+                survey.take(chunk)
+        except PolyrankError as error:
+            problems.append(error)
+    return [*problems, *survey.problems()]
+
+
+class _Survey:
+    """What one pass over the log shows.
+
+    Args:
+        plan: How the log is read; columns at fault are not among its columns.
+        request: What is asked of it.
+        complete: Whether no column is at fault; if one is, rows are checked and no more.
+    """
+
+    def __init__(self, plan: Plan, request: Request, *, complete: bool) -> None:
+        if not complete:
+            plan = replace(plan, joined={})
+            request = replace(request, split=None)
+        self._rules = rules_of(plan, request)
+        self._complete = complete
+        self._faults = FaultLog()
+        self._times = plausible_times(plan)
+        self._sample = Sample()
+        self._repetitions = Repetitions()
+        self._num_repeated = 0
+        self._num_rows = 0
+        self._parts: Counter[str] = Counter()
+        self._labels = {name: LabelCount() for name in request.schema.task_names}
+
+    def take(self, chunk: Chunk) -> None:
+        """Look at a chunk."""
+        rules = self._rules
+        table, faults = canonical_table(chunk, rules.plan.columns)
+        for times in self._times:
+            faults += times.faults(table, chunk.table)
+        if self._complete:
+            table, _ = rules.join.attach(table)
+        faults += rule_faults(table, chunk.table, rules.checks, faults)
+        self._faults.add(faults, origin=chunk.origin, first_row=chunk.first_row)
+        if self._complete:
+            self._look_at(table, bad_rows(faults, table.num_rows))
+        self._num_rows += table.num_rows
+
+    def problems(self) -> Iterator[DataError]:
+        """What is wrong, then what is worth a look."""
+        yield from self._faults.problems()
+        if not self._num_rows:
+            yield DataError("the log holds no rows", hint="Check which files are meant.")
+        elif self._complete:
+            yield from self._part_problems()
+            yield from self._task_problems()
+            yield from self._repeated_rows()
+            sample = self._sample.table()
+            if sample is not None:
+                yield from leaks(sample, self._rules.request.schema)
+
+    def _look_at(self, table: pa.Table, bad_B: Rows) -> None:
+        """Parts of all rows; repetitions, labels and a sample of the good ones."""
+        split, schema = self._rules.request.split, self._rules.request.schema
+        if split is not None:
+            codes = split.assign(table, self._num_rows, column=self._rules.decided_by)
+            for part, name in enumerate(PARTS):
+                self._parts[name] += int((codes == part).sum())
+        good = table.filter(pa.array(~bad_B)) if bad_B.any() else table
+        if not good.num_rows:
+            return
+        names = compared_columns(self._rules)
+        hashes = hash_rows([plain(good.column(name)) for name in names])
+        self._num_repeated += int(self._repetitions.find(hashes).sum())
+        observed = observed_mask(good, schema)
+        for task in schema.tasks:
+            self._labels[task.name].add(count_labels(good, task, observed[task.name]))
+        self._sample.add(good)
+
+    def _part_problems(self) -> Iterator[DataError]:
+        split = self._rules.request.split
+        for part in () if split is None else split.parts():
+            if not self._parts[part]:
+                yield DataError(
+                    f"none of the {self._num_rows} rows of the log is in part {part!r}",
+                    where="data.split",
+                    hint="Check its bounds or shares.",
+                )
+
+    def _task_problems(self) -> Iterator[DataError]:
+        for name, count in self._labels.items():
+            where = f"task {name!r}"
+            if not count.observed:
+                yield DataError(
+                    "no label was observed in its sample space",
+                    where=where,
+                    hint="Check its label, `mask`, `within` and `missing_values`.",
+                )
+            elif count.low == count.high:
+                yield DataWarning(
+                    f"all {count.observed} observed labels are {count.low:g}",
+                    where=where,
+                    hint="There is nothing to learn: leave the task out, or give more of the log.",
+                )
+
+    def _repeated_rows(self) -> Iterator[DataError]:
+        rules = self._rules.request.schema.deduplicate
+        if not self._num_repeated or (rules is not None and rules.keep == "first"):
+            return
+        message = f"{self._num_repeated} rows repeat an earlier one"
+        if rules is None:
+            yield DataWarning(message, hint="Set `deduplicate` in the schema to drop them.")
+        else:
+            yield DataError(message, hint="Drop them, or set `deduplicate.keep: first`.")
