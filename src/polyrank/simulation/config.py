@@ -22,7 +22,7 @@ class FeedConfig(Declared):
 
     "Standard deviation" below is over the catalogue: relevance, appeal and clickbait of the items
     are standardised there. Rates are calibrated before the first row, so a long log shows the
-    configured ones within about 2 % of their value.
+    configured ones within about 4 % of their value.
 
     Raises:
         pydantic.ValidationError: A value outside its range, an unknown key, fewer items than a
