@@ -1,11 +1,23 @@
 """The batch: encoded rows, as tensors.
 
-Shapes: B rows, F id columns, N numeric columns, T tasks, V ids in all rows of a ragged feature.
+>>> import torch
+>>> watched = Ragged(values_V=torch.tensor([7, 8, 9]), lengths_B=torch.tensor([2, 0, 1]))
+>>> batch = Batch(
+...     ids_BF=torch.tensor([[1], [2], [3]]),
+...     numeric_BN=torch.zeros(3, 0),
+...     ragged={"watched": watched},
+...     vectors={},
+... )
+>>> batch.take(torch.tensor([2, 0])).ragged["watched"].values_V
+tensor([9, 7, 8])
+
+Shapes: B rows, K rows taken, F id columns, N numeric columns, T tasks, V ids in all rows of a
+ragged feature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -40,44 +52,42 @@ class Batch:
     weight_B: Tensor | None = None
     """float32, at least 0."""
     groups: Mapping[str, Tensor] | None = None
-    """int64 codes of the keys "user" and "request", where the log has them."""
+    """int64 codes of the keys "user" and "request", where the log has them; 0 for a null key."""
 
     def __len__(self) -> int:
         return int(self.ids_BF.shape[0])
 
     def take(self, rows_K: Tensor) -> Batch:
-        """The rows at ``rows_K`` (int64), in that order."""
-        return Batch(
-            ids_BF=self.ids_BF[rows_K],
-            numeric_BN=self.numeric_BN[rows_K],
-            ragged={name: _take_ragged(ragged, rows_K) for name, ragged in self.ragged.items()},
-            vectors={name: vector[rows_K] for name, vector in self.vectors.items()},
-            labels_BT=None if self.labels_BT is None else self.labels_BT[rows_K],
-            observed_BT=None if self.observed_BT is None else self.observed_BT[rows_K],
-            weight_B=None if self.weight_B is None else self.weight_B[rows_K],
-            groups=None
-            if self.groups is None
-            else {name: code[rows_K] for name, code in self.groups.items()},
+        """The rows at ``rows_K`` (int64), in that order; copies."""
+        return self._each(lambda x_B: x_B[rows_K], lambda ragged: _take_ragged(ragged, rows_K))
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """The rows from ``start`` up to ``stop``; views, nothing is copied."""
+        return self._each(
+            lambda x_B: x_B[start:stop], lambda ragged: _slice_ragged(ragged, start, stop)
         )
 
     def to(self, device: torch.device) -> Batch:
         """The same rows on ``device``."""
+        return self._each(
+            lambda x_B: x_B.to(device),
+            lambda ragged: Ragged(
+                values_V=ragged.values_V.to(device), lengths_B=ragged.lengths_B.to(device)
+            ),
+        )
+
+    def _each(self, dense: Callable[[Tensor], Tensor], ragged: Callable[[Ragged], Ragged]) -> Batch:
         return Batch(
-            ids_BF=self.ids_BF.to(device),
-            numeric_BN=self.numeric_BN.to(device),
-            ragged={
-                name: Ragged(
-                    values_V=ragged.values_V.to(device), lengths_B=ragged.lengths_B.to(device)
-                )
-                for name, ragged in self.ragged.items()
-            },
-            vectors={name: vector.to(device) for name, vector in self.vectors.items()},
-            labels_BT=None if self.labels_BT is None else self.labels_BT.to(device),
-            observed_BT=None if self.observed_BT is None else self.observed_BT.to(device),
-            weight_B=None if self.weight_B is None else self.weight_B.to(device),
+            ids_BF=dense(self.ids_BF),
+            numeric_BN=dense(self.numeric_BN),
+            ragged={name: ragged(lists) for name, lists in self.ragged.items()},
+            vectors={name: dense(vector) for name, vector in self.vectors.items()},
+            labels_BT=None if self.labels_BT is None else dense(self.labels_BT),
+            observed_BT=None if self.observed_BT is None else dense(self.observed_BT),
+            weight_B=None if self.weight_B is None else dense(self.weight_B),
             groups=None
             if self.groups is None
-            else {name: code.to(device) for name, code in self.groups.items()},
+            else {role: dense(code) for role, code in self.groups.items()},
         )
 
 
@@ -85,7 +95,15 @@ def _take_ragged(ragged: Ragged, rows_K: Tensor) -> Ragged:
     lengths_K = ragged.lengths_B[rows_K]
     starts_B = torch.cumsum(ragged.lengths_B, 0) - ragged.lengths_B
     # Position of each wanted id: its row's start, plus its place within the row.
-    first_K = torch.cumsum(lengths_K, 0) - lengths_K
-    within_V = torch.arange(int(lengths_K.sum())) - torch.repeat_interleave(first_K, lengths_K)
-    at_V = torch.repeat_interleave(starts_B[rows_K], lengths_K) + within_V
+    shift_K = starts_B[rows_K] - (torch.cumsum(lengths_K, 0) - lengths_K)
+    at_V = torch.repeat_interleave(shift_K, lengths_K)
+    at_V += torch.arange(len(at_V), device=at_V.device)
     return Ragged(values_V=ragged.values_V[at_V], lengths_B=lengths_K)
+
+
+def _slice_ragged(ragged: Ragged, start: int, stop: int) -> Ragged:
+    first = int(ragged.lengths_B[:start].sum())
+    lengths_B = ragged.lengths_B[start:stop]
+    return Ragged(
+        values_V=ragged.values_V[first : first + int(lengths_B.sum())], lengths_B=lengths_B
+    )

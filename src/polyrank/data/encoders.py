@@ -1,0 +1,339 @@
+"""Encoders: fitted on the training split, they turn checked tables into batches.
+
+>>> import pyarrow as pa
+>>> from polyrank.schema import Binary, Categorical, Numeric, Schema
+>>> schema = Schema(
+...     features=(Categorical(name="item", min_frequency=1), Numeric(name="age")),
+...     tasks=(Binary(name="click"),),
+... )
+>>> log = pa.table({"item": ["a", "b", "a"], "age": [20.0, None, 40.0], "click": [1.0, 0.0, 0.0]})
+>>> encoders = Encoders.fit(schema, [log])
+>>> encoders.encode(pa.table({"item": ["b", "new"], "age": [1.0, 2.0]}), labels=False).ids_BF
+tensor([[3],
+        [1]])
+>>> [column.name for column in encoders.layout.numerics]
+['age', 'age?missing']
+
+Shapes: B rows, F id columns, N numeric columns, T tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from polyrank.data.batch import Batch, Ragged
+from polyrank.data.encoding import state as states
+from polyrank.data.encoding.columns import (
+    ListFeature,
+    id_column,
+    list_column,
+    owner_of,
+    pick,
+    pieces,
+    place_of,
+)
+from polyrank.data.encoding.fitting import Fitted, Fitting
+from polyrank.data.encoding.groups import as_codes
+from polyrank.data.encoding.ids import check_kind, kind_of
+from polyrank.data.encoding.numeric import Floats, as_numbers
+from polyrank.data.encoding.state import Array
+from polyrank.data.encoding.targets import labels_of, weights_of
+from polyrank.data.encoding.vectors import as_vectors
+from polyrank.data.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
+from polyrank.data.layout import IdColumn, Layout, NumericColumn, RaggedColumn, VectorColumn
+from polyrank.errors import ConfigError, DataError
+from polyrank.schema import Bag, Categorical, Embedding, Numeric, Schema, Sequence
+
+_PIECE = 1 << 18
+"""Rows looked at together while fitting: bounds the memory for a large chunk."""
+_MOST_ROWS = 2**31 - 1
+_GROUPS = ("user", "request")
+
+
+class Encoders:
+    """What the training split taught about each column; nothing changes it once it is fitted.
+
+    Attributes:
+        schema: What the log means.
+        layout: Which column of a batch is what.
+        rows: By feature, its rows of the flat table: those of the feature it shares with, too.
+            Row 0 of a range stands for missing, row 1 for out of vocabulary (with a vocabulary),
+            then ids by falling frequency, hash buckets or bins.
+    """
+
+    def __init__(self, schema: Schema, fitted: Fitted) -> None:
+        self.schema = schema
+        self._fitted = fitted
+        self.rows: Mapping[str, range] = _lay_out(schema, fitted)
+        self.layout = _layout(schema, fitted, max((r.stop for r in self.rows.values()), default=0))
+
+    @classmethod
+    def fit(cls, schema: Schema, chunks: Iterable[pa.Table], *, seed: int = 0) -> Encoders:
+        """Learns from the training split in one pass.
+
+        The result does not depend on how the rows are cut into chunks. Vocabularies and, up to
+        131,072 values a feature, medians and quantiles do not depend on the order of the rows
+        either; beyond that they come from an even sample of them. A sequence or a bag that shares
+        a vocabulary adds no ids to it.
+
+        Args:
+            schema: What the log means.
+            chunks: Tables of checked columns; other columns are ignored.
+            seed: Of the hashes and of the sample.
+
+        Raises:
+            DataError: No rows, a missing column, ids that are floats or of changing type, an
+                infinite number, a task without any observed label.
+            ConfigError: More than 2^31 - 1 rows of table.
+        """
+        fitting = Fitting(schema, seed)
+        for chunk in chunks:
+            for piece in pieces(chunk, _PIECE):
+                fitting.add(piece)
+        encoders = cls(schema, fitting.finish())
+        del fitting
+        pa.default_memory_pool().release_unused()
+        return encoders
+
+    def encode(self, table: pa.Table, *, labels: bool = True) -> Batch:
+        """The rows of a table as a batch.
+
+        Args:
+            table: Checked columns; other columns are ignored.
+            labels: Whether to read labels, weights and keys; without, only features are needed.
+
+        Raises:
+            DataError: A missing column, ids of another kind than in training, an infinite number,
+                a missing number where the schema refuses one.
+        """
+        columns = pick(table, self._names(labels))
+        batch = Batch(
+            ids_BF=self._ids(columns, table.num_rows),
+            numeric_BN=self._numerics(columns, table.num_rows),
+            ragged={
+                feature.name: self._ragged(feature, columns)
+                for feature in self.schema.features
+                if isinstance(feature, Bag | Sequence)
+            },
+            vectors={
+                feature.name: torch.from_numpy(
+                    as_vectors(
+                        columns[feature.column],
+                        feature.dim,
+                        place_of(feature.name, feature.column),
+                    )
+                )
+                for feature in self.schema.features
+                if isinstance(feature, Embedding)
+            },
+        )
+        return self._with_labels(batch, table, columns) if labels else batch
+
+    def unseen(self, table: pa.Table) -> dict[str, float]:
+        """By feature with a vocabulary: the share of its ids that are out of vocabulary.
+
+        Missing ids count neither way; NaN where a feature has no id at all.
+        """
+        features = [
+            feature
+            for feature in self.schema.features
+            if isinstance(feature, Categorical | Bag | Sequence)
+            and isinstance(self._fitted.vocabularies[owner_of(feature)], Vocabulary)
+        ]
+        columns = pick(table, [feature.column for feature in features])
+        shares = {}
+        for feature in features:
+            rows = self._table_rows(feature, columns) - self.rows[feature.name].start
+            present = int(np.count_nonzero(rows != MISSING))
+            unseen = int(np.count_nonzero(rows == UNSEEN))
+            shares[feature.name] = unseen / present if present else math.nan
+        return shares
+
+    def state(self) -> tuple[dict[str, object], dict[str, Array]]:
+        """Everything fitted, as JSON values and as arrays for safetensors; without the schema."""
+        return states.dump(self._fitted)
+
+    @classmethod
+    def from_state(
+        cls, schema: Schema, meta: Mapping[str, object], arrays: Mapping[str, Array]
+    ) -> Encoders:
+        """The encoders whose ``state`` this is.
+
+        Raises:
+            ArtefactError: It is not the state of encoders of this schema.
+        """
+        return cls(schema, states.restore(schema, meta, arrays))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of schema and state, in hexadecimal: equal for equal encoders only."""
+        meta, arrays = self.state()
+        digest = hashlib.sha256(self.schema.model_dump_json().encode())
+        digest.update(json.dumps(meta, sort_keys=True).encode())
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(array.view(np.uint8).data)
+        return digest.hexdigest()
+
+    def _names(self, labels: bool) -> list[str]:
+        names = list(self.schema.feature_columns())
+        if labels:
+            keys = self.schema.keys.named()
+            names += self.schema.label_columns()
+            names += [keys[role] for role in (*_GROUPS, "weight") if role in keys]
+        return names
+
+    def _ids(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
+        ids_BF = np.empty((num_rows, len(self.layout.ids)), dtype=np.int64)
+        for place, column in enumerate(self.layout.ids):
+            feature = self.schema.feature(column.name)
+            assert isinstance(feature, Categorical | Numeric)
+            if isinstance(feature, Categorical):
+                ids_BF[:, place] = self._table_rows(feature, columns)
+            else:
+                rows = self._fitted.scalers[feature.name].rows(_numbers(feature, columns))
+                np.add(rows, self.rows[feature.name].start, out=ids_BF[:, place])
+        return torch.from_numpy(ids_BF)
+
+    def _table_rows(
+        self, feature: Categorical | ListFeature, columns: dict[str, pa.Array]
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The table rows of all ids of a feature, flat."""
+        ids = (
+            id_column(feature, columns)
+            if isinstance(feature, Categorical)
+            else list_column(feature, columns).ids
+        )
+        return self._rows_of(feature, ids)
+
+    def _rows_of(
+        self, feature: Categorical | ListFeature, ids: pa.Array
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        table = self._fitted.vocabularies[owner_of(feature)]
+        check_kind(kind_of(ids), table.kind, place_of(feature.name, feature.column))
+        return table.rows(ids).astype(np.int64) + self.rows[feature.name].start
+
+    def _ragged(self, feature: ListFeature, columns: dict[str, pa.Array]) -> Ragged:
+        lists = list_column(feature, columns)
+        return Ragged(
+            values_V=torch.from_numpy(self._rows_of(feature, lists.ids)),
+            lengths_B=torch.from_numpy(np.ascontiguousarray(lists.lengths_B)),
+        )
+
+    def _numerics(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
+        numeric_BN = np.empty((num_rows, len(self.layout.numerics)), dtype=np.float32)
+        place = 0
+        for name, scaler in self._fitted.scalers.items():
+            if scaler.feature.scaling == "bins":
+                continue
+            values = _numbers(scaler.feature, columns)
+            numeric_BN[:, place] = scaler.scale(values)
+            if scaler.flagged:
+                numeric_BN[:, place + 1] = np.isnan(values)
+            place += 1 + scaler.flagged
+            assert self.layout.numerics[place - 1].name.startswith(name)
+        return torch.from_numpy(numeric_BN)
+
+    def _with_labels(self, batch: Batch, table: pa.Table, columns: dict[str, pa.Array]) -> Batch:
+        labels_BT, observed_BT = labels_of(self.schema, table)
+        weight_B = weights_of(self.schema, table)
+        keys = self.schema.keys.named()
+        return Batch(
+            ids_BF=batch.ids_BF,
+            numeric_BN=batch.numeric_BN,
+            ragged=batch.ragged,
+            vectors=batch.vectors,
+            labels_BT=torch.from_numpy(labels_BT.astype(np.float32)),
+            observed_BT=torch.from_numpy(observed_BT),
+            weight_B=torch.from_numpy(weight_B.astype(np.float32)),
+            groups={
+                role: torch.from_numpy(as_codes(columns[keys[role]]))
+                for role in _GROUPS
+                if role in keys
+            },
+        )
+
+
+def _numbers(feature: Numeric, columns: dict[str, pa.Array]) -> Floats:
+    where = place_of(feature.name, feature.column)
+    values = as_numbers(columns[feature.column], where)
+    if feature.on_missing == "refuse" and np.isnan(values).any():
+        raise DataError(
+            f"{int(np.count_nonzero(np.isnan(values)))} values are missing",
+            where=where,
+            hint="fill them in, leave the rows out, or set `on_missing: impute`",
+        )
+    return values
+
+
+def _lay_out(schema: Schema, fitted: Fitted) -> dict[str, range]:
+    """The vocabularies and bins of all features, end to end in the order of the schema."""
+    rows: dict[str, range] = {}
+    stop = 0
+    for feature in schema.features:
+        if feature.name in fitted.vocabularies:
+            size = fitted.vocabularies[feature.name].num_rows
+        elif isinstance(feature, Numeric) and feature.scaling == "bins":
+            size = 1 + fitted.scalers[feature.name].num_bins
+        else:
+            continue
+        rows[feature.name] = range(stop, stop + size)
+        stop += size
+    if stop > _MOST_ROWS:
+        raise ConfigError(
+            f"the features need {stop} rows of table; at most {_MOST_ROWS} are possible",
+            hint="raise `min_frequency`, or set `max_size` or `buckets` on the largest features",
+        )
+    shared = {
+        feature.name: rows[owner_of(feature)]
+        for feature in schema.features
+        if isinstance(feature, Bag | Sequence)
+    }
+    return rows | shared
+
+
+def _layout(schema: Schema, fitted: Fitted, num_rows: int) -> Layout:
+    ids: list[IdColumn] = []
+    numerics: list[NumericColumn] = []
+    ragged: list[RaggedColumn] = []
+    vectors: list[VectorColumn] = []
+    for feature in schema.features:
+        name, side = feature.name, feature.side
+        if isinstance(feature, Categorical) or (
+            isinstance(feature, Numeric) and feature.scaling == "bins"
+        ):
+            ids.append(IdColumn(name=name, side=side))
+        elif isinstance(feature, Numeric):
+            flag = [f"{name}?missing"] if fitted.scalers[name].flagged else []
+            numerics += [NumericColumn(name=column, side=side) for column in (name, *flag)]
+        elif isinstance(feature, Embedding):
+            vectors.append(VectorColumn(name=name, side=side, dim=feature.dim))
+        else:
+            ragged.append(_ragged_column(feature))
+    return Layout(
+        ids=tuple(ids),
+        numerics=tuple(numerics),
+        ragged=tuple(ragged),
+        vectors=tuple(vectors),
+        tasks=schema.task_names,
+        num_rows=num_rows,
+        targets=fitted.targets,
+    )
+
+
+def _ragged_column(feature: ListFeature) -> RaggedColumn:
+    asks = isinstance(feature, Sequence) and feature.pooling == "attention"
+    return RaggedColumn(
+        name=feature.name,
+        side=feature.side,
+        pooling="attention" if asks else "mean",
+        max_length=feature.max_length,
+        target=feature.target if isinstance(feature, Sequence) and asks else None,
+    )

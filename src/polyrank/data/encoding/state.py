@@ -1,0 +1,230 @@
+"""Fitted encoders as JSON and arrays, and back, with every value checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from polyrank.data.encoding.columns import owners
+from polyrank.data.encoding.fitting import Fitted
+from polyrank.data.encoding.ids import binary_values, int_values, is_int
+from polyrank.data.encoding.numeric import LARGEST, MAX_SCORE, Scaler
+from polyrank.data.encoding.vocabulary import Buckets, Vocabulary
+from polyrank.data.layout import TargetStats
+from polyrank.errors import ArtefactError
+from polyrank.schema import Bag, Categorical, Declared, Numeric, Schema
+
+Array: TypeAlias = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+_HINT = "restore the artefact from where it was made"
+
+
+class _Strict(Declared):
+    model_config = Declared.model_config | {"strict": True}
+
+
+class _Vocabulary(_Strict):
+    kind: Literal["int", "string"] | None
+    size: NonNegativeInt
+
+
+class _Buckets(_Strict):
+    kind: Literal["int", "string"] | None
+    buckets: PositiveInt
+    key: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+
+
+class _Numeric(_Strict):
+    fill: float
+    flagged: bool
+    center: float
+    spread: PositiveFloat
+
+
+class _Target(_Strict):
+    mean: float
+    std: PositiveFloat
+    count: PositiveInt
+
+
+class _State(_Strict):
+    format: Literal[1]
+    vocabularies: dict[str, _Vocabulary | _Buckets]
+    numerics: dict[str, _Numeric]
+    targets: dict[str, _Target]
+
+
+def dump(fitted: Fitted) -> tuple[dict[str, object], dict[str, Array]]:
+    """JSON values, and arrays named ``<feature>.<part>``."""
+    arrays: dict[str, Array] = {}
+    for name, vocabulary in fitted.vocabularies.items():
+        if isinstance(vocabulary, Vocabulary):
+            parts = _id_parts(vocabulary.ids)
+            arrays.update({f"{name}.{part}": array for part, array in parts.items()})
+    for name, scaler in fitted.scalers.items():
+        arrays[f"{name}.knots"] = scaler.knots
+        arrays[f"{name}.scores"] = scaler.scores
+    state = _State(
+        format=1,
+        vocabularies={name: _describe(table) for name, table in fitted.vocabularies.items()},
+        numerics={
+            name: _Numeric(
+                fill=scaler.fill,
+                flagged=scaler.flagged,
+                center=scaler.center,
+                spread=scaler.spread,
+            )
+            for name, scaler in fitted.scalers.items()
+        },
+        targets={
+            name: _Target(mean=stats.mean, std=stats.std, count=stats.count)
+            for name, stats in fitted.targets.items()
+        },
+    )
+    return state.model_dump(), arrays
+
+
+def restore(schema: Schema, meta: Mapping[str, object], arrays: Arrays) -> Fitted:
+    """The reverse of ``dump``.
+
+    Raises:
+        ArtefactError: Anything missing, left over, of another shape or type, out of range, or not
+            of this schema.
+    """
+    try:
+        state = _State.model_validate(meta)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        path = ".".join(map(str, fault["loc"])) or "state"
+        raise _refuse(f"{fault['msg']}, got {fault['input']!r}", path) from error
+    numerics = {f.name: f for f in schema.features if isinstance(f, Numeric)}
+    own = {feature.name: feature for feature in owners(schema)}
+    _same_names(state.vocabularies, own, "vocabularies")
+    _same_names(state.numerics, numerics, "numerics")
+    _same_names(state.targets, schema.task_names, "targets")
+    parts = _Parts(arrays)
+    fitted = Fitted(
+        vocabularies={
+            name: _restore_table(feature, state.vocabularies[name], parts)
+            for name, feature in own.items()
+        },
+        scalers={
+            name: _restore_scaler(feature, state.numerics[name], parts)
+            for name, feature in numerics.items()
+        },
+        targets={
+            name: TargetStats(mean=target.mean, std=target.std, count=target.count)
+            for name, target in ((name, state.targets[name]) for name in schema.task_names)
+        },
+    )
+    parts.refuse_rest()
+    return fitted
+
+
+class _Parts:
+    """The arrays, handed out once each."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._arrays = dict(arrays)
+
+    def take(self, name: str, dtype: type[np.generic], length: int | None = None) -> Array:
+        array = self._arrays.pop(name, None)
+        if array is None:
+            raise _refuse("the array is missing", name)
+        if array.dtype != dtype or array.ndim != 1 or length not in (None, len(array)):
+            wanted = f"{np.dtype(dtype)} of length {'any' if length is None else length}"
+            raise _refuse(f"the array is {array.dtype} {array.shape}, not {wanted}", name)
+        return array
+
+    def refuse_rest(self) -> None:
+        if self._arrays:
+            raise _refuse(f"arrays that belong to nothing: {sorted(self._arrays)}", "state")
+
+
+def _refuse(message: str, where: str) -> ArtefactError:
+    return ArtefactError(message, where=f"encoders, {where}", hint=_HINT)
+
+
+def _same_names(found: Collection[str], wanted: Collection[str], where: str) -> None:
+    if set(found) != set(wanted):
+        raise _refuse(f"describes {sorted(found)}, the schema {sorted(wanted)}", where)
+
+
+def _describe(table: Vocabulary | Buckets) -> _Vocabulary | _Buckets:
+    if isinstance(table, Buckets):
+        return _Buckets(kind=table.kind, buckets=table.num_buckets, key=f"{table.key:016x}")
+    return _Vocabulary(kind=table.kind, size=len(table.ids))
+
+
+def _id_parts(ids: pa.Array) -> dict[str, Array]:
+    if pa.types.is_null(ids.type):
+        return {}
+    if is_int(ids):
+        return {"ids": int_values(ids)}
+    content, offsets = binary_values(ids)
+    return {"bytes": content, "offsets": offsets}
+
+
+def _restore_table(
+    feature: Categorical | Bag, meta: _Vocabulary | _Buckets, parts: _Parts
+) -> Vocabulary | Buckets:
+    buckets = meta.buckets if isinstance(meta, _Buckets) else None
+    if buckets != feature.buckets:
+        raise _refuse(f"{buckets} buckets, the schema says {feature.buckets}", feature.name)
+    if isinstance(meta, _Buckets):
+        return Buckets(meta.buckets, int(meta.key, 16), meta.kind)
+    if feature.max_size is not None and meta.size > feature.max_size:
+        raise _refuse(f"{meta.size} ids, the schema allows {feature.max_size}", feature.name)
+    if meta.kind is None and meta.size:
+        raise _refuse(f"{meta.size} ids of no kind", feature.name)
+    ids = _restore_ids(feature.name, meta, parts)
+    if len(ids.unique()) != len(ids):
+        raise _refuse("an id stands there twice", feature.name)
+    return Vocabulary(ids)
+
+
+def _restore_ids(name: str, meta: _Vocabulary, parts: _Parts) -> pa.Array:
+    if meta.kind is None:
+        return pa.nulls(0)
+    if meta.kind == "int":
+        return pa.array(parts.take(f"{name}.ids", np.int64, meta.size))
+    content = parts.take(f"{name}.bytes", np.uint8)
+    offsets = parts.take(f"{name}.offsets", np.int64, meta.size + 1)
+    if offsets[0] != 0 or offsets[-1] != len(content) or (np.diff(offsets) < 0).any():
+        raise _refuse("the offsets do not cut the bytes into ids", name)
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(content.tobytes())]
+    return pa.Array.from_buffers(pa.large_binary(), meta.size, buffers)
+
+
+def _restore_scaler(feature: Numeric, meta: _Numeric, parts: _Parts) -> Scaler:
+    knots = parts.take(f"{feature.name}.knots", np.float64)
+    scores = parts.take(f"{feature.name}.scores", np.float64)
+    if not (np.isfinite(knots).all() and np.isfinite(scores).all()):
+        raise _refuse("a knot or a score is not finite", feature.name)
+    if (np.diff(knots) <= 0).any() or (np.diff(scores) < 0).any():
+        raise _refuse("knots do not rise, or scores fall", feature.name)
+    most_knots = {"quantile": len(knots), "bins": feature.num_bins - 1}.get(feature.scaling, 0)
+    num_scores = len(knots) if feature.scaling == "quantile" else 0
+    fewest_knots = 1 if feature.scaling == "quantile" else 0
+    if not fewest_knots <= len(knots) <= most_knots or len(scores) != num_scores:
+        raise _refuse(
+            f"{len(knots)} knots and {len(scores)} scores do not make `scaling: {feature.scaling}`",
+            feature.name,
+        )
+    if max(abs(meta.fill), abs(meta.center)) > LARGEST or (np.abs(scores) > MAX_SCORE).any():
+        raise _refuse("a fill, center or score is out of range", feature.name)
+    return Scaler(
+        feature=feature,
+        fill=meta.fill,
+        flagged=meta.flagged,
+        center=meta.center,
+        spread=meta.spread,
+        knots=knots,
+        scores=scores,
+    )

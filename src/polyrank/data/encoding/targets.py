@@ -1,0 +1,115 @@
+"""Labels and weights of rows, and what the heads need to know of the labels.
+
+Shapes: B rows, T tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.data.encoding.moments import Moments
+from polyrank.data.encoding.numeric import FLOAT32, as_numbers
+from polyrank.data.layout import TargetStats
+from polyrank.data.observed import label_values, observed_mask
+from polyrank.errors import DataError
+from polyrank.schema import Duration, Schema, Task
+
+
+def labels_of(schema: Schema, table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Labels (B, T) in their own units, 0 where not observed, and where they were (B, T).
+
+    Raises:
+        DataError: An observed label is infinite or beyond float32.
+    """
+    observed = observed_mask(table, schema)
+    labels = {
+        task.name: np.where(observed[task.name], label_values(table, task), 0.0)
+        for task in schema.tasks
+    }
+    for task in schema.tasks:
+        beyond = np.abs(labels[task.name]) > FLOAT32
+        if beyond.any():
+            raise DataError(
+                f"{int(np.count_nonzero(beyond))} labels are beyond float32",
+                where=f"task {task.name!r}, column {task.label!r}",
+                hint="give the label in a larger unit",
+            )
+    names = schema.task_names
+    return (
+        np.stack([labels[name] for name in names], axis=1),
+        np.stack([observed[name] for name in names], axis=1),
+    )
+
+
+def weights_of(schema: Schema, table: pa.Table) -> NDArray[np.float64]:
+    """The weight of each row (B); 1 where the log has none.
+
+    Raises:
+        DataError: A weight that is missing, negative or beyond float32.
+    """
+    column = schema.keys.weight
+    if column is None:
+        return np.ones(table.num_rows)
+    where = f"weight {column!r}"
+    weights = as_numbers(table.column(column).combine_chunks(), where)
+    refused = ~((weights >= 0) & (weights <= FLOAT32))
+    if refused.any():
+        raise DataError(
+            f"{int(np.count_nonzero(refused))} weights are missing, negative or beyond float32",
+            where=where,
+            hint="a weight is a number of at least 0; 0 leaves the row out",
+        )
+    return weights
+
+
+class TargetFit:
+    """Gathers the moments of each task's label over the training split."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._moments = {name: Moments() for name in schema.task_names}
+
+    def add(self, table: pa.Table) -> None:
+        """Takes the next rows."""
+        labels, observed = labels_of(self._schema, table)
+        weights = weights_of(self._schema, table)
+        for place, task in enumerate(self._schema.tasks):
+            seen = observed[:, place]
+            values = _regressed(task, labels[seen, place])
+            self._moments[task.name].add(values, weights[seen])
+
+    def finish(self) -> dict[str, TargetStats]:
+        """The moments by task.
+
+        Raises:
+            DataError: A task without any observed label of positive weight; all such at once.
+        """
+        stats: dict[str, TargetStats] = {}
+        empty: list[DataError] = []
+        for name, moments in self._moments.items():
+            mean, std = moments.result()
+            if moments.count == 0:
+                empty.append(_never_observed(name))
+            stats[name] = TargetStats(mean=mean, std=std or 1.0, count=moments.count)
+        if len(empty) == 1:
+            raise empty[0]
+        if empty:
+            raise DataError(f"{len(empty)} tasks have nothing to learn", problems=tuple(empty))
+        return stats
+
+
+def _never_observed(name: str) -> DataError:
+    return DataError(
+        "the training split holds no observed label of positive weight",
+        where=f"task {name!r}",
+        hint="check its label, `mask`, `within` and `missing_values`, or leave the task out",
+    )
+
+
+def _regressed(task: Task, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The label in the space in which its head regresses it."""
+    if isinstance(task, Duration):
+        return np.log1p(values * task.seconds_per_unit)
+    return values
