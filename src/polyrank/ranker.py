@@ -14,10 +14,11 @@ from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingCon
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
 from polyrank.model import AnyInteraction, ModelConfig, NoInteraction, Towers
-from polyrank.run import Observer, Sources, train_bundle
+from polyrank.run import Watcher, train_bundle
 from polyrank.schema import Schema
 from polyrank.scoring import Scorer, evaluate_log
 from polyrank.sharing import AnySharing, MMoE
+from polyrank.training import Observer, Sources
 
 Log = Any
 """A path, glob, folder, list of those, or any Arrow-compatible table."""
@@ -106,7 +107,7 @@ class Ranker:
             sources,
             None if run_dir is None else Path(run_dir),
             resume=resume,
-            observer=observer,
+            watcher=Watcher(observer),
         )
         self._scorer = Scorer(bundle)
         return self

@@ -27,8 +27,9 @@ def demo(
     import time
 
     from polyrank.cli.tables import console, ledger_line, metric_table
-    from polyrank.run import evaluations, open_sources, progress, train_bundle
+    from polyrank.run import evaluations, progress, train_bundle
     from polyrank.scoring import Scorer
+    from polyrank.training import open_sources
 
     began = time.perf_counter()
     out = console()
@@ -36,13 +37,13 @@ def demo(
     _simulate(log, rows, seed, quiet=quiet)
     config = _configuration(log, seed)
     _write_yaml(folder / "ranker.yaml", config)
-    with progress(quiet=quiet) as observer:
+    with progress(quiet=quiet) as watcher:
         bundle = train_bundle(
             config,
-            open_sources(config, folder),
+            open_sources(config.data, folder),
             folder / "run",
             resume="never",
-            observer=observer,
+            watcher=watcher,
             save=True,
         )
     out.print(ledger_line(bundle.card.ledger), highlight=False)

@@ -28,21 +28,21 @@ def train(
         evaluations,
         find_root,
         is_main_process,
-        open_sources,
         progress,
         run_folder,
         train_bundle,
     )
+    from polyrank.training import open_sources
 
     run = load_config(config, [*settings, *([f"output={output}"] if output else [])])
-    sources = open_sources(run, find_root(run, config, data_root))
-    with progress(quiet=quiet) as observer:
+    sources = open_sources(run.data, find_root(run, config, data_root))
+    with progress(quiet=quiet) as watcher:
         bundle = train_bundle(
             run,
             sources,
             run_folder(run),
             resume="never" if not resume else "strict" if strict else "auto",
-            observer=observer,
+            watcher=watcher,
             save=True,
         )
     if not is_main_process():

@@ -1,0 +1,204 @@
+"""A run from its sources to an evaluated bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.status import Status
+
+from polyrank.bundle import Bundle, Card, DataDates, describe_tasks, environment, save_bundle
+from polyrank.config import RunConfig, data_root
+from polyrank.data import Quarantine, Reader, load_side_table
+from polyrank.evaluation import Evaluation
+from polyrank.scoring import Scorer, evaluate_rows
+from polyrank.training import (
+    Observer,
+    Prepared,
+    ProgressReport,
+    Sources,
+    TrainResult,
+    prepare,
+    train,
+)
+from polyrank.training.sources import WHOLE
+
+Resume = Literal["never", "auto", "strict"]
+
+BUNDLE = "bundle"
+"""In the run's folder: the bundle."""
+
+
+class Watcher:
+    """What a run is watched by: stages of preparation, then an observer of the loop."""
+
+    def __init__(self, observer: Observer | None = None, status: Status | None = None) -> None:
+        self.observer = observer
+        self._status = status
+
+    def stage(self, name: str, rows: int) -> None:
+        """Tell what is being done, and how many rows were so far."""
+        if self._status is not None:
+            self._status.update(f"{name}: {rows:,} rows")
+
+    def done(self) -> None:
+        """The stages are over."""
+        if self._status is not None:
+            self._status.stop()
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Watcher]:
+    """A watcher that shows stages, bars and notices on stderr; a silent one if ``quiet``."""
+    if quiet or not is_main_process():
+        yield Watcher()
+        return
+    console = Console(stderr=True)
+    status = Status("reading", console=console) if console.is_terminal else None
+    watcher = Watcher(ProgressReport(console), status)
+    if status is not None:
+        status.start()
+    try:
+        yield watcher
+    finally:
+        watcher.done()
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks: the only one, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def find_root(config: RunConfig, path: Path, override: Path | None) -> Path:
+    """The folder that relative data paths start from: ``override``, else ``config.data_root``."""
+    return override if override is not None else data_root(config.data, path.parent)
+
+
+def run_folder(config: RunConfig) -> Path:
+    """The run's folder."""
+    return Path(config.output)
+
+
+def train_bundle(
+    config: RunConfig,
+    sources: Sources,
+    run_dir: Path | None,
+    *,
+    resume: Resume = "never",
+    watcher: Watcher | None = None,
+    save: bool = False,
+) -> Bundle:
+    """Prepare, train, evaluate on validation and test, and make the bundle.
+
+    Args:
+        config: The run.
+        sources: The opened logs.
+        run_dir: The run's folder; null: a temporary one that is removed.
+        resume: Whether to continue the run in the folder.
+        watcher: Told of the progress.
+        save: Write the bundle into the folder.
+
+    Returns:
+        The bundle, with its version if it was saved.
+    """
+    watcher = watcher or Watcher()
+    with ExitStack() as stack:
+        if run_dir is None:
+            run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
+        prepared = prepare(config, sources, run_dir, report=watcher.stage)
+        watcher.done()
+        result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
+        bundle = _bundle(config, sources, prepared, result)
+        if save and is_main_process():
+            version = save_bundle(bundle, run_dir / BUNDLE, replace=True)
+            bundle = _replaced(bundle, version=version)
+        return bundle
+
+
+def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
+    """The evaluations in a bundle's card, by part."""
+    return {part: Evaluation.from_json(text) for part, text in bundle.card.metrics.items()}
+
+
+def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
+    schema = config.schema_
+    tables = {
+        side.name: load_side_table(sources.tables[side.name], side, schema, root=sources.root)
+        for side in schema.tables
+    }
+    bundle = Bundle(
+        schema=schema,
+        encoders=prepared.encoders,
+        model=result.model,
+        model_config=config.model,
+        tables=tables,
+        card=_card(config, prepared, result),
+    )
+    if not is_main_process():
+        return bundle
+    metrics = {
+        part: _evaluate(bundle, config, sources, part).to_json()
+        for part in prepared.data_dates
+        if part != "train"
+    }
+    return _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
+
+
+def _evaluate(bundle: Bundle, config: RunConfig, sources: Sources, part: str) -> Evaluation:
+    """A part of the run's own log, read anew and scored as any table would be."""
+    reader = reader_of(config, sources, bundle.tables, part, extra=config.evaluation.slices)
+    chunks = reader.chunks(part if WHOLE in sources.logs else "all")  # type: ignore[arg-type]
+    return evaluate_rows(Scorer(bundle), chunks, config.evaluation)
+
+
+def reader_of(
+    config: RunConfig, sources: Sources, tables: Any, part: str, *, extra: tuple[str, ...] = ()
+) -> Reader:
+    """A reader of the log that holds ``part``, as the run reads it."""
+    whole = WHOLE in sources.logs
+    return Reader(
+        sources.logs[WHOLE if whole else part],
+        config.schema_,
+        tables=tables,
+        split=config.data.split if whole else None,
+        quarantine=Quarantine(max_share=config.data.max_quarantine_share),
+        extra=extra,
+    )
+
+
+def _card(config: RunConfig, prepared: Prepared, result: TrainResult) -> Card:
+    ledger = prepared.ledger
+    return Card(
+        tasks=describe_tasks(config.schema_),
+        data={
+            part: DataDates(rows=span.rows, first=span.first, last=span.last)
+            for part, span in prepared.data_dates.items()
+        },
+        ledger={
+            "read": ledger.read,
+            "trained": ledger.trained,
+            "masked": ledger.masked,
+            "quarantined": ledger.quarantined,
+            "filtered": sum(ledger.filtered.values()),
+            "parts": ledger.to_dict(),
+        },
+        run=config.tree(),
+        provenance={
+            **environment(),
+            **prepared.provenance,
+            "seed": str(config.seed),
+            "best_step": str(result.best_step),
+            "steps": str(result.steps),
+            "stopped": result.stopped_why,
+        },
+    )
+
+
+def _replaced(bundle: Bundle, **changes: Any) -> Bundle:
+    return dataclasses.replace(bundle, **changes)
