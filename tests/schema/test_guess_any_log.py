@@ -71,7 +71,7 @@ hostile_names = st.sampled_from(
 ) | st.text(max_size=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(hostile_names, min_size=1, max_size=8, unique=True), st.randoms())
 def test_hostile_names(columns: list[str], random: Any) -> None:
     table = log(BASIC)
@@ -232,7 +232,7 @@ vector age price hour city x y duration revenue num_likes truth_x is_x"""
 NAMES = st.sampled_from(PROMISING.split())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_values_under_any_name(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 12))

@@ -71,7 +71,7 @@ def named_logs(draw: st.DrawFn) -> tuple[dict[str, str], pa.Table]:
     return names, log({names[part]: part for part in order}, seed=draw(st.integers(0, 99)))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(named_logs())
 def test_every_planted_role_is_found(planted: tuple[dict[str, str], pa.Table]) -> None:
     names, table = planted
@@ -334,6 +334,10 @@ def test_the_length_of_an_item_is_a_feature() -> None:
 )
 def test_flags_known_beforehand_are_features(name: str) -> None:
     assert feature_of(name, P["like"]).kind == "categorical"
+
+
+def test_a_flag_of_many_values_is_a_feature() -> None:
+    assert feature_of("is_grade", P["hour"]).kind == "categorical"
 
 
 @pytest.mark.parametrize("name", ["is_member", "follow", "clicked", "like_rate", "rating"])

@@ -23,7 +23,7 @@ from polyrank.schema import (
     Task,
     parse,
 )
-from tests.schema.trees import schemas
+from tests.schema.trees import few, schemas
 
 ITEM = Categorical(name="item_id", side="item")
 CLICK = Binary(name="click")
@@ -56,6 +56,7 @@ def test_a_mask_as_a_feature_is_a_leak() -> None:
     assert list(found) == ["features.1.column"]
 
 
+@few
 @given(schemas, st.data())
 def test_any_label_in_any_feature_is_a_leak(schema: Schema, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(schema.features) - 1))
@@ -214,6 +215,7 @@ def every_part(part: object) -> list[BaseModel]:
     return [part, *found] if isinstance(part, BaseModel) else found
 
 
+@few
 @given(schemas)
 def test_every_part_is_frozen_and_hashable(schema: Schema) -> None:
     for part in every_part(schema):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from polyrank.schema import Schema, parse
@@ -170,5 +171,8 @@ def schema_trees(draw: st.DrawFn) -> dict[str, Any]:
     )
     return draw(rest)
 
+
+few = settings(max_examples=40)
+"""Schemas take long to draw; each holds many cases."""
 
 schemas = schema_trees().map(lambda tree: parse(Schema, tree))

@@ -97,15 +97,12 @@ def _is_default(place: Place, entry: ErrorDetails, tree: object) -> bool:
     """Whether the faulty value is one that the tree does not hold."""
     if entry["type"] == "missing" or not place.path:
         return False
+    here: Any = tree
+    part: Any
     for part in place.path:
-        if isinstance(tree, Mapping):
-            if part not in tree:
-                return True
-            tree = tree[part]
-        elif isinstance(tree, list | tuple) and isinstance(part, int) and part < len(tree):
-            tree = tree[part]
-        else:
-            return False
+        if isinstance(here, Mapping) and part not in here:
+            return True
+        here = here[part] if isinstance(here, Mapping | list | tuple) else None
     return False
 
 

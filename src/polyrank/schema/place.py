@@ -82,6 +82,6 @@ def _below(annotation: Any, part: int | str) -> Any:
     arguments = get_args(annotation)
     if get_origin(annotation) is tuple and isinstance(part, int):
         return arguments[0] if arguments[-1] is ... else arguments[part]
-    if arguments and isinstance(get_origin(annotation), type):
-        return arguments[-1] if issubclass(get_origin(annotation), Mapping | list) else None
-    return None
+    origin = get_origin(annotation)
+    holds_values = isinstance(origin, type) and issubclass(origin, Mapping | list)
+    return arguments[-1] if holds_values else None
