@@ -313,6 +313,15 @@ def test_a_rename_without_the_kernel_flag_does_not_overwrite(
     assert listing(tmp_path) == {"b", "c"}
 
 
+def test_a_file_or_link_in_the_way_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            RealDisk().write(tmp_path / name, b"other")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_libc_without_renameat2_is_not_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

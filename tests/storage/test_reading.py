@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def test_a_race_of_renames_never_yields_other_bytes(tmp_path: Path) -> None:
     thread.start()
     outcomes = {"read": 0, "refused": 0}
     try:
-        for _ in range(400):
+        deadline = time.monotonic() + 30
+        while min(outcomes.values()) < 20 and time.monotonic() < deadline:
             try:
                 with reopen(path) as found:
                     assert found.read("a") == good
@@ -93,8 +95,7 @@ def test_a_race_of_renames_never_yields_other_bytes(tmp_path: Path) -> None:
     finally:
         done.set()
         thread.join()
-    assert outcomes["read"] > 0
-    assert outcomes["refused"] > 0
+    assert min(outcomes.values()) >= 20
 
 
 def test_arrays_are_checked_for_finite_values_where_asked(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,32 @@ def test_a_sync_that_failed_is_not_tried_again(zygote: Zygote, memory: Path, err
     assert ended.said[-1].startswith("error ")
     assert count_calls(log, ["fsync"]) == {"fsync": 1}
     assert listing(home) == {"step-0000000001", "step-0000000002"}
+
+
+def test_a_swap_that_fails_is_not_done_in_another_way(zygote: Zygote, memory: Path) -> None:
+    """Two renames are for file systems that cannot swap, not for disks that fail."""
+    for job, k in (("save", 1), ("replace", 1)):
+        home = _bundle(_store_of_two(memory / job))
+        ended = zygote.run(job, home, *_inject(f"renameat2:{k}", "error=EIO"))
+        assert (ended.exit_code, ended.acknowledged) == (6, [])
+        assert listing(home) == {"bundle", "step-0000000001", "step-0000000002"}
+
+
+def test_all_is_synced_in_order(zygote: Zygote, memory: Path) -> None:
+    """The kernel's own record of a commit: files, folder, directory, rename, parent."""
+    log, home = memory / "log", _bundle(memory / "home")
+    ended = zygote.run("replace", home, "trace=fsync,renameat2", "decode-fds=path", log=log)
+    assert ended.exit_code == 0
+    order = []
+    for line in log.read_text().splitlines():
+        if match := re.search(r"fsync\(\d+<(.*?)>\) += 0", line):
+            order.append(re.sub(r"\.tmp-bundle-\d+-\w+", "TMP", match[1]))
+        elif "renameat2(" in line and "RENAME_EXCHANGE) = 0" in line:
+            order.append("swap")
+    files = [*sorted(files_of(3)), "MANIFEST.json", "state"]
+    temporary = home / "TMP"
+    once = [*(str(temporary / name) for name in files), str(temporary), "swap", str(home)]
+    assert order == once * 2
 
 
 @pytest.mark.parametrize("call", ["mkdir", "openat", "write", "fsync"])
