@@ -53,6 +53,14 @@ def broken(rule: Rule, bad_B: NDArray[np.bool_], values: pa.Array) -> list[Fault
     return [Fault(rule, rows_K, values.take(pa.array(rows_K)))] if rows_K.size else []
 
 
+def python_of(scalar: Any) -> object:
+    """The value of a pyarrow scalar, also where it is text that cannot be decoded."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return "(text that is not UTF-8)"
+
+
 def shown(value: object) -> str:
     """A value, short enough for a message."""
     text = "null" if value is None else repr(value)
@@ -76,7 +84,7 @@ class _Tally:
         for row, value in zip(rows_K, values, strict=False):
             if len(self.examples) == NUM_EXAMPLES:
                 break
-            self.examples.append((origin, int(row), value.as_py()))
+            self.examples.append((origin, int(row), python_of(value)))
 
     def where(self, column: str) -> str:
         (first_file, first_row), (last_file, last_row) = self.first, self.last

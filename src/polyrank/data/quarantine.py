@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from polyrank.data.arrays import plain, plain_type
-from polyrank.data.faults import Fault, shown
+from polyrank.data.arrays import is_text, plain, plain_type
+from polyrank.data.faults import Fault, python_of, shown
 from polyrank.errors import ConfigError
 from polyrank.storage.failures import storage_errors
 
@@ -98,7 +98,7 @@ class QuarantinePass:
             *(pa.array(column, pa.large_string()) for column in zip(*reasons, strict=True)),
         ]
         body = [
-            plain(rows.column(field.name)).cast(field.type, safe=False)
+            _readable(plain(rows.column(field.name))).cast(field.type, safe=False)
             for field in list(self._schema)[len(_REASONS) :]
         ]
         self._waiting.append(pa.table([*head, *body], schema=self._schema))
@@ -163,6 +163,19 @@ class QuarantinePass:
             return
 
 
+def _readable(array: Any) -> Any:
+    """The array, its text as far as it can be decoded; lists with other text as null."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        if not is_text(array.type):
+            return pa.nulls(len(array), array.type)
+        raw = array.view(pa.large_binary()).to_pylist()
+        texts = [None if value is None else value.decode("utf-8", "replace") for value in raw]
+        return pa.array(texts, array.type)
+    return array
+
+
 def _reasons(row_K: NDArray[np.int64], faults: Sequence[Fault]) -> list[tuple[str, str, str]]:
     """Column, value and rule for each row."""
     found: dict[int, tuple[str, str, str]] = {}
@@ -173,5 +186,5 @@ def _reasons(row_K: NDArray[np.int64], faults: Sequence[Fault]) -> list[tuple[st
                 column, first, told = found[row]
                 found[row] = (column, first, f"{told}; column {rule.column!r}: {rule.text}")
             else:
-                found[row] = (rule.column, shown(value.as_py()), rule.text)
+                found[row] = (rule.column, shown(python_of(value)), rule.text)
     return [found[row] for row in row_K.tolist()]

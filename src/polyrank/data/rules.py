@@ -38,9 +38,13 @@ def rules_of(plan: Plan, request: Request) -> Rules:
     if request.labels:
         keys = request.schema.keys
         must = {c: f"key `{k}`" for k, c in (("user", keys.user), ("time", keys.time)) if c}
-    decides = None if request.split is None else request.split.decided_by(request.schema)
-    if decides is not None:
+    split = request.split
+    decides = None if split is None else split.decided_by(request.schema)
+    if split is not None and decides is not None:
         must.setdefault(decides, "the column that decides the split")
+        if decides in plan.columns:
+            # Bounds of another kind than the column are refused here, before a row is read.
+            split.assign(plan.schema.empty_table(), 0, column=decides)
     present = [
         present_check(column, owner, on_raw=bool(plan.columns[column].wanted.missing))
         for column, owner in must.items()

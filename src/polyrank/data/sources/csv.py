@@ -39,12 +39,15 @@ class CsvFormat:
         self._dtypes = dtypes
 
     def inspect(self, path: Path, origin: str) -> FileFacts:
-        """From the first block."""
+        """From the first block; from the header alone, once the types are settled."""
         names = _header(path, origin)[0]
+        if self._dtypes is not None and all(name in self._dtypes for name in names):
+            return FileFacts(pa.schema([(name, self._dtypes[name]) for name in names]), None)
         first = next(_texts(path, origin), None)
         if first is None:
             first = pa.table([pa.array([], pa.large_string()) for _ in names], names=names)
-        dtypes = [self._dtype_of(name, first.column(i)) for i, name in enumerate(names)]
+        needs = [self._needs.get(name) for name in names]
+        dtypes = [sniff(first.column(i).combine_chunks(), need) for i, need in enumerate(needs)]
         return FileFacts(pa.schema(list(zip(names, dtypes, strict=True))), None)
 
     def tables(
@@ -87,11 +90,6 @@ class CsvFormat:
             columns.append(values)
             faults.extend(found)
         return pa.table(columns, names=texts.schema.names), tuple(faults)
-
-    def _dtype_of(self, name: str, texts: Any) -> Any:
-        if self._dtypes is not None and name in self._dtypes:
-            return self._dtypes[name]
-        return sniff(texts.combine_chunks(), self._needs.get(name))
 
 
 def _texts(path: Path, origin: str) -> Iterator[pa.Table]:

@@ -113,12 +113,14 @@ def _open(path: Path, **options: Any) -> Any:
 
 
 def _longest_strings(path: Path, group: int, leaves: Sequence[Leaf]) -> dict[str, int]:
-    """From the dictionary pages of a row group: its first row, read as dictionaries."""
-    texts = [leaf for leaf in leaves if leaf.is_text]
-    if not texts:
+    """By column, from the dictionaries of a row group: its first row, read as such.
+
+    All columns that the schema does not bound are read, so that a damaged footer shows here.
+    """
+    columns = list(dict.fromkeys(leaf.column for leaf in leaves if leaf.is_open))
+    if not columns:
         return {}
-    with _open(path, read_dictionary=[leaf.path for leaf in texts]) as file:
-        columns = list(dict.fromkeys(leaf.column for leaf in texts))
+    with _open(path, read_dictionary=[leaf.path for leaf in leaves if leaf.is_text]) as file:
         batches = file.iter_batches(1, row_groups=[group], columns=columns, use_threads=False)
         first_row = next(iter(batches), None)
     return {} if first_row is None else longest_strings(first_row)

@@ -1,9 +1,9 @@
 """How much memory the rows of a Parquet file can take, before they are decoded.
 
 A file of a megabyte can decode to gigabytes: runs of equal values, or a dictionary page with one
-long string that stands for any number of rows. Numbers are bounded by the footer; strings by the
-longest one in the dictionary, since outside of dictionaries they take as much room in the file as
-in memory.
+long string that stands for any number of rows. Numbers are bounded by schema and number of rows;
+lists by the number of values in the footer; strings by the longest one in the dictionary, since
+outside of dictionaries they take as much room in the file as in memory.
 """
 
 from __future__ import annotations
@@ -31,11 +31,18 @@ class Leaf:
     physical: str
     length: int
     """Bytes of a fixed-length binary."""
+    repeated: bool
+    """Whether a row can hold any number of values."""
 
     @property
     def is_text(self) -> bool:
         """Whether its values have a length each."""
         return self.physical == _TEXT
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the schema alone does not bound what a row holds."""
+        return self.is_text or self.repeated
 
     def width(self, longest: int = 0) -> int:
         """Bytes of one value at most."""
@@ -51,26 +58,34 @@ def leaves_of(metadata: Any, schema: Any, columns: Sequence[str] | None = None) 
         if columns is None or owner in columns
     ]
     return [
-        Leaf(place, owner, column.path, column.physical_type, column.length or 0)
+        Leaf(
+            place=place,
+            column=owner,
+            path=column.path,
+            physical=column.physical_type,
+            length=column.length or 0,
+            repeated=column.max_repetition_level > 0,
+        )
         for place, owner, column in found
     ]
 
 
 def declared_bytes(metadata: Any, schema: Any) -> int:
-    """What the file decodes to, as its footer declares it; a string counts as it is stored."""
-    return sum(
-        _leaf_bytes(metadata.row_group(group).column(leaf.place), leaf)
-        for group in range(metadata.num_row_groups)
-        for leaf in leaves_of(metadata, schema)
-    )
+    """What the columns of one number a row decode to, as the footer declares it."""
+    widths = [leaf.width() for leaf in leaves_of(metadata, schema) if not leaf.is_open]
+    return int(metadata.num_rows) * sum(widths)
 
 
 def row_bytes(group: Any, leaves: Sequence[Leaf], longest: dict[str, int]) -> float:
-    """Bytes of a row of the row group at most, lists at their mean length."""
-    total = sum(
-        group.column(leaf.place).num_values * (leaf.width(longest.get(leaf.column, 0)) + 4)
-        for leaf in leaves
-    )
+    """Bytes of a row of the row group at most, lists at their mean length.
+
+    The footer of open columns must have been read without an error before: pyarrow ends the
+    process on some damaged ones when asked for them here.
+    """
+    total = 0.0
+    for leaf in leaves:
+        num_values = group.column(leaf.place).num_values if leaf.is_open else group.num_rows
+        total += num_values * (leaf.width(longest.get(leaf.column, 0)) + 4)
     return float(total / max(group.num_rows, 1))
 
 
@@ -93,12 +108,6 @@ def _dictionaries(array: Any) -> Iterator[Any]:
         yield array.dictionary
     elif is_list(array.type):
         yield from _dictionaries(array.values)
-
-
-def _leaf_bytes(chunk: Any, leaf: Leaf) -> int:
-    if leaf.is_text:
-        return int(chunk.total_uncompressed_size)
-    return int(chunk.num_values) * leaf.width()
 
 
 def _num_leaves(dtype: Any) -> int:

@@ -1,7 +1,8 @@
 """From text to values: what a CSV column holds, and the rows that do not.
 
-A whole number is written as 7 or -7: "007", "7.0" and "+7" are text, so that ids stay what they
-are. Beside the empty one, the usual spellings of null count as missing, except in text columns.
+A whole number is written as 7 or -7: "007" and "+7" are text, so that ids stay what they are; a
+column of 7.0 is one of numbers. Beside the empty one, the usual spellings of null count as missing,
+except in columns of text.
 """
 
 from __future__ import annotations
@@ -21,8 +22,14 @@ from polyrank.data.sources.base import Need
 NULLS = ("NULL", "null", "NA", "N/A", "n/a", "None", "none", "NaN", "nan", "\\N")
 _POWERS = np.uint64(10) ** np.arange(1, 20, dtype=np.uint64)
 _MOST = 0.5
+_LOOKED_AT = 1000
 _TIMES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
-_NAMES = {pa.int64(): "a whole number", pa.float64(): "a number", pa.bool_(): "true or false"}
+_NAMES = {
+    pa.null(): "nothing",
+    pa.int64(): "a whole number",
+    pa.float64(): "a number",
+    pa.bool_(): "true or false",
+}
 
 
 def sniff(texts: Any, need: Need | None) -> Any:
@@ -30,7 +37,8 @@ def sniff(texts: Any, need: Need | None) -> Any:
 
     Args:
         texts: A large_string array, null where empty.
-        need: What the column will be used as; None: whatever all its texts are.
+        need: What the column will be used as; None: whatever all its texts are. An id that is not
+            a whole number in every row is text.
     """
     kind = need.kind if need else None
     if kind == "text":
@@ -38,11 +46,16 @@ def sniff(texts: Any, need: Need | None) -> Any:
     present = without_nulls(texts, need.missing if need else ()).drop_null()
     if not len(present):
         return pa.null()
-    if _share(present, pa.int64()) == 1.0:
+    if _all_are(present, pa.int64()):
         return pa.float64() if kind == "number" else pa.int64()
     if kind == "id":
-        return pa.large_string()
+        return pa.float64() if _whole_floats(present) else pa.large_string()
     return _sniff_others(present, kind)
+
+
+def _whole_floats(present: Any) -> bool:
+    """Whether all texts are whole numbers, some written as 7.0 (pandas does so beside a null)."""
+    return bool(pc.all(pc.match_substring_regex(present, r"^-?\d{1,16}(\.0+)?$")).as_py())
 
 
 def _sniff_others(present: Any, kind: str | None) -> Any:
@@ -50,7 +63,7 @@ def _sniff_others(present: Any, kind: str | None) -> Any:
     for dtype in candidates:
         if kind == "number" and dtype in _TIMES:
             continue
-        if _share(present, dtype) == 1.0:
+        if _all_are(present, dtype):
             return dtype
     # Most are what is needed: then the others are faults of theirs, not of the column.
     wanted = {"number": (pa.float64(),), "time": (pa.int64(), *_TIMES)}.get(kind or "", ())
@@ -58,10 +71,13 @@ def _sniff_others(present: Any, kind: str | None) -> Any:
 
 
 def settle(dtypes: Sequence[Any], need: Need | None) -> Any:
-    """One type for a column of several files: what each of them says, else text."""
+    """One type for a column of several files: what each of them says, else text.
+
+    A column that is empty wherever one looks is a number if it is needed as one, else null.
+    """
     said = {dtype for dtype in dtypes if dtype != pa.null()}
     if not said:
-        return pa.float64() if need and need.kind == "number" else pa.large_string()
+        return pa.float64() if need and need.kind == "number" else pa.null()
     if said == {pa.int64(), pa.float64()}:
         return pa.float64()
     return said.pop() if len(said) == 1 else pa.large_string()
@@ -74,11 +90,14 @@ def convert(
     if dtype == pa.large_string():
         return texts, []
     present = without_nulls(texts, missing)
-    values, bad_B = parse(present, dtype)
+    if dtype == pa.null():
+        values, bad_B = pa.nulls(len(texts)), ~nulls_of(present)
+    else:
+        values, bad_B = parse(present, dtype)
     rule = Rule(
         column,
-        f"the column holds {_NAMES.get(dtype, dtype)} a row",
-        "Mend the file; if all of it is text, write it as Parquet, with types.",
+        f"the first rows of the column hold {_NAMES.get(dtype, dtype)} each",
+        "Mend the file; if the first rows mislead, write it as Parquet, with types.",
     )
     return values, broken(rule, bad_B, texts)
 
@@ -91,8 +110,18 @@ def without_nulls(texts: Any, missing: tuple[str, ...]) -> Any:
     return pc.if_else(spelled, pa.scalar(None, pa.large_string()), texts)
 
 
+def _all_are(present: Any, dtype: Any) -> bool:
+    try:
+        present.cast(dtype)
+    except pa.ArrowInvalid:
+        return False
+    return not parse(present, dtype)[1].any()
+
+
 def _share(present: Any, dtype: Any) -> float:
-    _, bad_B = parse(present, dtype)
+    """The share of texts that are a ``dtype``, of some spread evenly."""
+    step = -(-len(present) // _LOOKED_AT)
+    _, bad_B = parse(present.take(pa.array(np.arange(0, len(present), step))), dtype)
     return 1.0 - float(bad_B.mean())
 
 
