@@ -50,7 +50,7 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
         Its version.
 
     Raises:
-        ArtefactError: A weight is not finite.
+        DivergedError: A weight is not finite.
         ConfigError: ``path`` exists and ``replace`` is not set, or it holds no bundle.
         StorageError: The disk is full, read-only or failing.
     """

@@ -1,0 +1,149 @@
+"""A bundle: what is saved is what is loaded, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from polyrank.bundle import Card, load_bundle, render, save_bundle
+from polyrank.bundle.bundle import Bundle
+from polyrank.errors import ArtefactError, ConfigError, DivergedError
+from polyrank.evaluation import evaluate
+from polyrank.scoring import Scorer, observe_log
+from polyrank.storage import commit_directory, open_committed
+from tests import feeds
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundles") / "bundle"
+    save_bundle(feeds.bundle(joined=True), path)
+    return path
+
+
+def _scores(bundle: Bundle) -> pa.Table:
+    return Scorer(bundle).score(feeds.bare_log().slice(0, 500))
+
+
+def test_scores_before_saving_and_after_loading_are_the_same_bits(saved: Path) -> None:
+    assert _scores(load_bundle(saved)).equals(_scores(feeds.bundle(joined=True)))
+
+
+def test_everything_comes_back(saved: Path) -> None:
+    before, after = feeds.bundle(joined=True), load_bundle(saved)
+    assert after.schema == before.schema
+    assert after.model_config == before.model_config
+    assert after.card == before.card
+    assert after.encoders.fingerprint() == before.encoders.fingerprint()
+    assert after.tables["items"].equals(before.tables["items"])
+    assert not after.model.training
+    for name, value in before.model.state_dict().items():
+        assert torch.equal(after.model.state_dict()[name], value), name
+
+
+def test_the_version_names_the_content(saved: Path, tmp_path: Path) -> None:
+    version = load_bundle(saved).version
+    assert len(version) == 64
+    other = feeds.bundle(joined=False)
+    assert save_bundle(other, tmp_path / "other") != version
+
+
+def test_a_saved_bundle_is_not_written_over_by_accident(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="exist"):
+        save_bundle(feeds.bundle(joined=True), saved)
+
+
+def test_any_changed_byte_is_refused(saved: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = sorted(path.relative_to(saved) for path in saved.rglob("*") if path.is_file())
+    assert any(name.name == "weights.safetensors" for name in names)
+    for name in names:
+        copy = tmp_path / "copy"
+        shutil.copytree(saved, copy)
+        content = bytearray((copy / name).read_bytes())
+        place = int(rng.integers(len(content)))
+        content[place] ^= 1 << int(rng.integers(8))
+        (copy / name).write_bytes(bytes(content))
+        with pytest.raises(ArtefactError):
+            load_bundle(copy)
+        shutil.rmtree(copy)
+
+
+def test_a_newer_format_is_refused_by_number(saved: Path, tmp_path: Path) -> None:
+    with open_committed(saved, kind="bundle", supported_versions={1}) as found:
+        files = {name: found.read(name) for name in found.names}
+    commit_directory(tmp_path / "new", files, kind="bundle", format_version=2)
+    with pytest.raises(ArtefactError, match="2"):
+        load_bundle(tmp_path / "new")
+
+
+def test_weights_of_another_model_are_refused(saved: Path, tmp_path: Path) -> None:
+    with open_committed(saved, kind="bundle", supported_versions={1}) as found:
+        files = {name: found.read(name) for name in found.names}
+    tree = json.loads(files["model.json"])
+    tree["sharing"]["num_experts"] = 4
+    files["model.json"] = json.dumps(tree).encode()
+    commit_directory(tmp_path / "mixed", files, kind="bundle", format_version=1)
+    with pytest.raises(ArtefactError, match=r"weights\.safetensors.*of one model"):
+        load_bundle(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize("name", ["schema.json", "encoders.json", "card.json", "model.json"])
+def test_a_sealed_bundle_with_a_part_that_is_no_object_is_refused(
+    saved: Path, tmp_path: Path, name: str
+) -> None:
+    with open_committed(saved, kind="bundle", supported_versions={1}) as found:
+        files = {entry: found.read(entry) for entry in found.names}
+    files[name] = b"[]\n"
+    commit_directory(tmp_path / "odd", files, kind="bundle", format_version=1)
+    with pytest.raises(ArtefactError, match=name):
+        load_bundle(tmp_path / "odd")
+
+
+def test_a_bundle_without_its_side_table_is_refused(saved: Path, tmp_path: Path) -> None:
+    with open_committed(saved, kind="bundle", supported_versions={1}) as found:
+        files = {name: found.read(name) for name in found.names if "items" not in name}
+    commit_directory(tmp_path / "bare", files, kind="bundle", format_version=1)
+    with pytest.raises(ArtefactError, match=r"tables/items\.parquet"):
+        load_bundle(tmp_path / "bare")
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    bundle = feeds.bundle()
+    weight = next(iter(bundle.model.parameters()))
+    kept = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.view(-1)[0] = float("nan")
+        with pytest.raises(DivergedError, match="finite"):
+            save_bundle(bundle, tmp_path / "nan")
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
+    assert not (tmp_path / "nan").exists()
+
+
+def test_nothing_in_a_bundle_is_a_pickle(saved: Path) -> None:
+    for path in saved.rglob("*"):
+        if path.is_file():
+            assert not path.read_bytes().startswith((b"\x80", b"PK"))
+
+
+def test_the_card_tells_tasks_dates_and_metrics() -> None:
+    scorer = Scorer(feeds.bundle())
+    tasks = scorer.bundle.schema.tasks
+    result = evaluate(observe_log(scorer, feeds.log()), tasks, metrics=["auc"], resamples=40)
+    card = Card.model_validate(
+        {**feeds.bundle().card.model_dump(), "metrics": {"test": result.to_json()}}
+    )
+    text = render(card)
+    assert "| purchase | binary, within click |" in text
+    assert "| report | binary, less is better |" in text
+    assert "| train | 3,000 | 1 | 2 |" in text
+    assert f"| click | auc | {result.value('click', 'auc'):.5g} |" in text
