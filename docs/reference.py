@@ -9,6 +9,7 @@ import ast
 import inspect
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,59 +67,44 @@ def page(title: str, classes: list[type[BaseModel]]) -> str:
     for cls in classes:
         lines += [f"## {cls.__name__}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
         lines += ["| key | type | default | what |", "|---|---|---|---|"]
-        notes = attribute_notes(cls)
-        lines += [_row(name, field, notes) for name, field in cls.model_fields.items()]
+        written = written_fields(cls)
+        lines += [_row(name, field, written) for name, field in cls.model_fields.items()]
         lines += [""]
     return "\n".join(lines)
 
 
-def attribute_notes(cls: type[BaseModel]) -> dict[str, str]:
-    """The text below each field, base classes included."""
-    notes: dict[str, str] = {}
+@dataclass(frozen=True)
+class Written:
+    """A field as it stands in the source: its annotation, and the text below it."""
+
+    annotation: str
+    note: str = ""
+
+
+def written_fields(cls: type[BaseModel]) -> dict[str, Written]:
+    """The fields of a class, base classes included."""
+    found: dict[str, Written] = {}
     for base in reversed(cls.__mro__):
-        if not (isinstance(base, type) and issubclass(base, BaseModel)) or base is BaseModel:
+        if not issubclass(base, BaseModel) or base is BaseModel:
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(tree, ast.ClassDef)
-        for field, text in zip(tree.body, tree.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                notes[field.target.id] = " ".join(str(text.value.value).split())
-    return notes
+        for field, below in zip(tree.body, [*tree.body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                found[field.target.id] = Written(ast.unparse(field.annotation), _text(below))
+    return found
 
 
-def _row(name: str, field: FieldInfo, notes: dict[str, str]) -> str:
-    key = field.alias or name
-    return f"| `{key}` | {_type(field)} | {_default(field)} | {_cell(notes.get(name, ''))} |"
+def _text(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return " ".join(str(node.value.value).split())
+    return ""
 
 
-def _type(field: FieldInfo) -> str:
-    text = getattr(field.annotation, "__name__", None)
-    if text is None or getattr(field.annotation, "__args__", None):
-        text = str(field.annotation)
-    for prefix in ("typing.", "polyrank."):
-        text = text.replace(prefix, "")
-    return _cell(f"`{_short(text)}`")
-
-
-def _short(text: str) -> str:
-    """Leave out the constraints and module paths that pydantic writes into annotations."""
-    while "Annotated[" in text:
-        start = text.index("Annotated[") + len("Annotated[")
-        depth, cut, end = 0, None, start
-        for end in range(start, len(text)):
-            depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(text[end], 0)
-            if depth == 0 and text[end] == "," and cut is None:
-                cut = end
-            if depth < 0:
-                break
-        text = text[: start - len("Annotated[")] + text[start : cut or end] + text[end + 1 :]
-    parts = text.replace("|", " | ").split()
-    return " ".join(part.rsplit(".", 1)[-1] if "[" not in part else part for part in parts)
+def _row(name: str, field: FieldInfo, written: dict[str, Written]) -> str:
+    source = written[name]
+    cells = [f"`{field.alias or name}`", f"`{source.annotation}`", _default(field), source.note]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _default(field: FieldInfo) -> str:
@@ -130,10 +116,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return f"`{type(value).__name__}()`"
     return "null" if value is None else f"`{value!r}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def main() -> None:

@@ -1,0 +1,56 @@
+"""What is written down is what the code says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import polyrank
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["schema.md", "configuration.md"])
+def test_the_reference_pages_are_current(name: str) -> None:
+    reference = _reference()
+    title, classes = reference.PAGES[name]
+    written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert written == reference.page(title, classes), "run: make docs"
+
+
+def test_every_registered_method_is_in_the_reference() -> None:
+    from polyrank.balancing import SCALARIZERS
+    from polyrank.sharing import SHARINGS
+
+    text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    for cls in (*SHARINGS.values(), *SCALARIZERS.values()):
+        assert f"## {cls.__name__}\n" in text
+
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(polyrank.__path__, "polyrank.")
+    if module.name != "polyrank.__main__"
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=flags).failed == 0
