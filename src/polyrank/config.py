@@ -47,24 +47,22 @@ from polyrank.schema import Declared, Schema, parse, suggest
 DATA_ROOT_VARIABLE = "POLYRANK_DATA"
 """Environment variable: the folder that relative data paths start from."""
 
-Paths = str | tuple[str, ...]
-
 
 class DataConfig(Declared):
     """Where the log is, and how it is divided. Relative paths start from ``root``."""
 
     root: str | None = None
     """Folder of relative paths; null: the variable POLYRANK_DATA, else the configuration's own."""
-    log: Paths | None = None
+    log: str | tuple[str, ...] | None = None
     """Files, globs or folders of one log, divided by ``split``."""
     query: str | None = None
     """A duckdb query that gives the log; file names in it start from ``root``."""
     split: AnySplit | None = None
     """How ``log`` or ``query`` is divided."""
-    train: Paths | None = None
+    train: str | tuple[str, ...] | None = None
     """The training log, where the parts are separate; then also ``validation``."""
-    validation: Paths | None = None
-    test: Paths | None = None
+    validation: str | tuple[str, ...] | None = None
+    test: str | tuple[str, ...] | None = None
     tables: dict[str, str] = {}
     """Path of each side table of the schema, by name."""
     cache: str | None = None
