@@ -139,6 +139,21 @@ def test_gates_are_float32_under_autocast_and_the_mixture_is_not() -> None:
     torch.testing.assert_close(found["click"], gates(x_BD)["click"], rtol=0.05, atol=0.01)
 
 
+def test_the_mixture_takes_the_precision_of_the_experts() -> None:
+    experts_BEH = torch.ones(2, 3, 4, dtype=torch.bfloat16)
+    mixed = mix(experts_BEH, {"click": torch.full((2, 3), 0.25)})["click"]
+    assert torch.equal(mixed, torch.full((2, 4), 0.75, dtype=torch.bfloat16))
+
+
+def test_few_gates_on_an_odd_width_have_the_same_bits_at_every_place() -> None:
+    torch.manual_seed(0)
+    gates = Gates(333, NAMES, 3).eval()
+    x_BD = torch.randn(512, 333)
+    whole = gates(x_BD)["click"]
+    place = torch.randperm(512)
+    assert torch.equal(gates(x_BD[place])["click"], whole[place])
+
+
 def test_extreme_inputs_stay_finite() -> None:
     gates = Gates(4, NAMES, 3)
     weights = gates(torch.full((2, 4), 1e30))["click"]

@@ -111,7 +111,8 @@ def test_a_row_does_not_depend_on_its_batch(count: int) -> None:
     with threads(count), torch.no_grad():
         attended = unit(values_VD, lengths_B, target_BD)
         averaged = mean_pool(values_VD, lengths_B)
-        for rows in (range(1), range(7, 60), range(199, 2, -1), [3, 100, 4]):
+        short = [lengths_B.tolist().index(length) for length in (1, 2, 3)]
+        for rows in (*([row] for row in short), range(7, 60), range(199, 2, -1), [3, 100, 4]):
             own = torch.tensor(list(rows))
             values = torch.cat([parts[row] for row in rows])
             some = unit(values, lengths_B[own], target_BD[own])

@@ -66,11 +66,9 @@ class InputLayer(nn.Module):
         self.attention = nn.ModuleList(
             TargetAttention(dim) for column in layout.ragged if column.pooling == "attention"
         )
-        names = [column.name for column in layout.ids]
+        places = {column.name: place for place, column in enumerate(layout.ids)}
         self._targets = [
-            names.index(column.target) if column.target is not None else -1
-            for column in layout.ragged
-            if column.pooling == "attention"
+            places[_target(column)] for column in layout.ragged if column.pooling == "attention"
         ]
         self._lay_out(layout, dim)
 
@@ -150,9 +148,14 @@ class InputLayer(nn.Module):
 
 
 def _side(column: RaggedColumn, id_side: dict[str, Side]) -> Side:
-    if column.pooling == "mean" or column.target is None:
+    if column.pooling == "mean" or id_side[_target(column)] == column.side:
         return column.side
-    return column.side if id_side[column.target] == column.side else "context"
+    return "context"
+
+
+def _target(column: RaggedColumn) -> str:
+    assert column.target is not None, "attention asks from an id column"
+    return column.target
 
 
 def _order(sides: Sequence[Side]) -> Tensor | None:

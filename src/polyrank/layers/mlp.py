@@ -106,6 +106,6 @@ class Tower(nn.Module):
 
     def forward(self, x_BI: Tensor) -> Tensor:
         """(B, in_width) to logits (B, L), in the weights' precision whatever the autocast's."""
-        hidden_BH = self.hidden(x_BI).to(self.weight.dtype)
-        logits_BL: Tensor = (hidden_BH[:, None, :] * self.weight).sum(-1) + self.bias
+        hidden_B1H = self.hidden(x_BI)[:, None, :]
+        logits_BL: Tensor = (hidden_B1H * self.weight).sum(-1) + self.bias
         return logits_BL
