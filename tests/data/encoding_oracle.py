@@ -85,6 +85,37 @@ TYPES: dict[str, pa.DataType] = {
 }
 
 
+ANCHOR: Row = {
+    **dict.fromkeys(TYPES),
+    "item": 7,
+    "click": 1.0,
+    "buy": 1.0,
+    "buy_known": 1.0,
+    "vote": "up",
+    "seen": 2500.0,
+    "stars": 4.0,
+    "user": "u1",
+    "request": 0,
+    "weight": 1.0,
+}
+ROWS: list[Row] = [
+    {
+        **ANCHOR,
+        "item": n % 4,
+        "city": f"city {n % 3} \U0001f600",
+        "query": f"q{n}",
+        "code": n,
+        "tags": ["new", f"tag {n % 2}"],
+        "age": float(n),
+        "rank": n / 3,
+        "price": None if n == 3 else 2.0**n,
+        "length": float(n * n),
+        "raw": float(n),
+    }
+    for n in range(12)
+]
+
+
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """The rows as a canonical table."""
     columns = [pa.array([row[name] for row in rows], TYPES[name]) for name in TYPES]

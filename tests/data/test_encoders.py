@@ -13,8 +13,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.data.encoding_oracle import SCHEMA, TYPES, Oracle, Row, observed, table_of
-from tests.data.encoding_oracle import label as label_in
 
 from polyrank.data.encoders import Encoders
 from polyrank.errors import ConfigError, DataError, PolyrankError
@@ -30,6 +28,8 @@ from polyrank.schema import (
     parse,
 )
 from polyrank.schema import Sequence as Watched
+from tests.data.encoding_oracle import ANCHOR, SCHEMA, TYPES, Oracle, Row, observed, table_of
+from tests.data.encoding_oracle import label as label_in
 
 EXTREMES = [0, 1, 2, 3, -1, 2**63 - 1, -(2**63), 2**40]
 TEXTS = [
@@ -76,19 +76,6 @@ row_strategy = st.fixed_dictionaries(
         "weight": st.sampled_from([0.0, 0.5, 1.0, 3.0]),
     }
 )
-ANCHOR: Row = {
-    **dict.fromkeys(TYPES),
-    "item": 7,
-    "click": 1.0,
-    "buy": 1.0,
-    "buy_known": 1.0,
-    "vote": "up",
-    "seen": 2500.0,
-    "stars": 4.0,
-    "user": "u1",
-    "request": 0,
-    "weight": 1.0,
-}
 logs = st.lists(row_strategy, max_size=12).map(lambda rows: [*rows, ANCHOR])
 few = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -372,6 +359,9 @@ def test_a_column_that_is_null_throughout_is_missing_throughout() -> None:
     assert batch.ids_BF.tolist() == [[0, 2, 7]] * 2
     assert batch.numeric_BN.tolist() == [[0.0, 1.0]] * 2
     assert batch.vectors["image"].tolist() == [[0.0] * 3] * 2
+    again = Encoders.from_state(schema, *encoders.state())
+    assert again.fingerprint() == encoders.fingerprint()
+    assert torch.equal(again.encode(log).ids_BF, batch.ids_BF)
     later = typed.append_column("image", pa.array([[1.0, 2.0, 3.0]]))
     batch = encoders.encode(later, labels=False)
     assert batch.ids_BF[0, [0, 2]].tolist() == [1, 8]

@@ -114,9 +114,10 @@ class RecordFormat:
 
     def unpack(self, rows: Rows) -> Batch:
         """The batch that was packed, in memory of its own."""
-        record = torch.from_numpy(rows.records)
-        integers, floats = record.view(torch.int32), record.view(torch.float32)
-        words = self._words
+        words, records = self._words, rows.records
+        integers = torch.from_numpy(records.view(np.int32))
+        floats = torch.from_numpy(records.view(np.float32))
+        codes = torch.from_numpy(records.view(np.int64))
         lengths = integers[:, words["lengths"]].to(torch.int64)
         return Batch(
             ids_BF=_own(integers[:, words["ids"]], torch.int64),
@@ -135,11 +136,10 @@ class RecordFormat:
                 for column in self.layout.vectors
             },
             labels_BT=_own(floats[:, words["labels"]], torch.float32),
-            observed_BT=_own(record[:, self._observed], torch.bool),
+            observed_BT=_own(torch.from_numpy(records[:, self._observed]), torch.bool),
             weight_B=_own(floats[:, words["weight"].start], torch.float32),
             groups={
-                role: _own(record.view(torch.int64)[:, place], torch.int64)
-                for place, role in enumerate(self.groups)
+                role: _own(codes[:, place], torch.int64) for place, role in enumerate(self.groups)
             },
         )
 

@@ -61,15 +61,15 @@ class _State(_Strict):
 
 
 def dump(fitted: Fitted) -> tuple[dict[str, object], dict[str, Array]]:
-    """JSON values, and arrays named ``<feature>.<part>``."""
+    """JSON values, and arrays named ``<feature>.<part>``, in memory of their own."""
     arrays: dict[str, Array] = {}
     for name, vocabulary in fitted.vocabularies.items():
         if isinstance(vocabulary, Vocabulary):
             parts = _id_parts(vocabulary.ids)
             arrays.update({f"{name}.{part}": array for part, array in parts.items()})
     for name, scaler in fitted.scalers.items():
-        arrays[f"{name}.knots"] = scaler.knots
-        arrays[f"{name}.scores"] = scaler.scores
+        arrays[f"{name}.knots"] = scaler.knots.copy()
+        arrays[f"{name}.scores"] = scaler.scores.copy()
     state = _State(
         format=1,
         vocabularies={name: _describe(table) for name, table in fitted.vocabularies.items()},
@@ -128,7 +128,7 @@ def restore(schema: Schema, meta: Mapping[str, object], arrays: Arrays) -> Fitte
 
 
 class _Parts:
-    """The arrays, handed out once each."""
+    """The arrays, handed out once each, as copies: whoever holds the originals may change them."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._arrays = dict(arrays)
@@ -140,7 +140,7 @@ class _Parts:
         if array.dtype != dtype or array.ndim != 1 or length not in (None, len(array)):
             wanted = f"{np.dtype(dtype)} of length {'any' if length is None else length}"
             raise _refuse(f"the array is {array.dtype} {array.shape}, not {wanted}", name)
-        return array
+        return array.copy()
 
     def refuse_rest(self) -> None:
         if self._arrays:
@@ -166,9 +166,9 @@ def _id_parts(ids: pa.Array) -> dict[str, Array]:
     if pa.types.is_null(ids.type):
         return {}
     if is_int(ids):
-        return {"ids": int_values(ids)}
+        return {"ids": int_values(ids).copy()}
     content, offsets = binary_values(ids)
-    return {"bytes": content, "offsets": offsets}
+    return {"bytes": content.copy(), "offsets": offsets.copy()}
 
 
 def _restore_table(
