@@ -71,7 +71,8 @@ class Join:
         """
         absent: dict[str, NDArray[np.bool_]] = {}
         for side, index, rows in self._sides:
-            row_B = index.find(table.column(side.on))
+            keys = table.column(side.on)
+            row_B = index.find(keys if keys.null_count < len(keys) else keys.cast(index.dtype))
             missing_B = row_B < 0
             absent[side.name] = missing_B
             places = pa.array(row_B, mask=missing_B if missing_B.any() else None)

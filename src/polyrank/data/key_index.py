@@ -21,6 +21,9 @@ _SPREAD = 4
 class KeyIndex(Protocol):
     """The rows of distinct keys."""
 
+    dtype: Any
+    """The type of the keys."""
+
     def find(self, wanted: Any) -> Rows:
         """The row of each wanted key; -1 where there is none, or the key is null."""
         ...
@@ -40,6 +43,8 @@ def index_of(keys: Any) -> KeyIndex:
 class DenseIndex:
     """Integers that lie densely: an array by key."""
 
+    dtype = pa.int64()
+
     def __init__(self, key_N: Rows) -> None:
         self._low = int(key_N.min())
         self._row_K = np.full(int(key_N.max()) - self._low + 1, -1, dtype=np.int64)
@@ -58,6 +63,8 @@ class DenseIndex:
 class SortedIndex:
     """Any integers: a binary search a key."""
 
+    dtype = pa.int64()
+
     def __init__(self, key_N: Rows) -> None:
         self._order_N = np.argsort(key_N, kind="stable")
         self._sorted_N = key_N[self._order_N]
@@ -74,6 +81,8 @@ class SortedIndex:
 
 class TextIndex:
     """Text: a binary search a hash, and a comparison of what it hits."""
+
+    dtype = pa.large_string()
 
     def __init__(self, keys: Any) -> None:
         self._keys = keys

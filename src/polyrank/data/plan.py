@@ -179,7 +179,7 @@ def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[Data
     for side in request.schema.tables:
         key = _type_in(request.tables[side.name], side.key)
         own = columns.get(side.on)
-        if own is not None and own.dtype != key:
+        if own is not None and own.dtype not in (key, pa.null()):
             yield DataError(
                 f"column {side.on!r} of the log is {own.dtype}, and the key {side.key!r} of table "
                 f"{side.name!r} is {key}: no row would be found",

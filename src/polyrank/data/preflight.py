@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from polyrank.data.arrays import is_list
 from polyrank.data.faults import refuse
 from polyrank.data.roles import Wanted
@@ -155,7 +157,9 @@ def shared_type_problems(
     for name, use in wanted.items():
         dtype = dtypes.get(name)
         shared = None if use.shares is None else dtypes.get(use.shares)
-        if dtype is None or shared is None or not is_list(dtype) or dtype.value_type == shared:
+        if dtype is None or shared is None or not is_list(dtype):
+            continue
+        if dtype.value_type == shared or pa.null() in (dtype.value_type, shared):
             continue
         yield DataError(
             f"column {name!r} ({use.owners}) holds ids of {dtype.value_type}, and column "

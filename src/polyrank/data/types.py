@@ -1,7 +1,8 @@
 """Which types a column may have for its use, and the one type in which it is handed on.
 
-Only casts that lose nothing are made. Ids become int64 or text, numbers and labels float64, lists
-large lists of ids, vectors fixed-size lists of float32; times keep their unit, zones become UTC.
+Only casts that lose nothing are made. Ids become int64 or text (null where all are null), numbers
+and labels float64, lists large lists of ids, vectors fixed-size lists of float32; times keep their
+unit, zones become UTC.
 """
 
 from __future__ import annotations
@@ -123,14 +124,19 @@ def canonical(wanted: Wanted, dtypes: Sequence[Any], shared: Any = None) -> Any:
         return _canonical_list(plain, shared)
     if "time" in wanted.roles:
         return _canonical_time(plain)
-    if wanted.roles & {"id", "position"}:
+    if "id" in wanted.roles:
         return _canonical_id(plain)
+    if "position" in wanted.roles:
+        return pa.int64()
     if wanted.roles & {"number", "label", "mask", "amount"}:
         return pa.float64()
     return _canonical_other(wanted, plain)
 
 
 def _canonical_id(plain: Sequence[Any]) -> Any:
+    """Null where no part says more: such a column has no kind of id."""
+    if not plain:
+        return pa.null()
     text = {family(dtype) == "text" for dtype in plain}
     if len(text) > 1:
         return None
@@ -138,12 +144,12 @@ def _canonical_id(plain: Sequence[Any]) -> Any:
 
 
 def _canonical_list(plain: Sequence[Any], shared: Any) -> Any:
+    if not plain:
+        return pa.null()
     lists = [dtype for dtype in plain if is_list(dtype)]
     if len(lists) < len(plain):
         return None if lists else pa.large_list(shared or pa.large_string())
     elements = [plain_type(dtype.value_type) for dtype in lists]
-    if all(family(element) == "null" for element in elements):
-        return pa.large_list(shared or pa.int64())
     element = _canonical_id([element for element in elements if family(element) != "null"])
     return None if element is None else pa.large_list(element)
 

@@ -29,7 +29,7 @@ MAX_DECODED_BYTES = 2**36
 MAX_EXPANSION = 1000
 """So is one that decodes to more than so many times its size, and to more than a GiB."""
 _SMALL = 2**30
-_CHUNK_BYTES = 2**28
+_CHUNK_BYTES = 2**27
 _BUFFER = 2**20
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, LookupError)
 

@@ -23,6 +23,7 @@ NULLS = ("NULL", "null", "NA", "N/A", "n/a", "None", "none", "NaN", "nan", "\\N"
 _POWERS = np.uint64(10) ** np.arange(1, 20, dtype=np.uint64)
 _MOST = 0.5
 _LOOKED_AT = 1000
+_NUMBERS = (pa.bool_(), pa.float64())
 _TIMES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 _NAMES = {
     pa.null(): "nothing",
@@ -45,7 +46,8 @@ def sniff(texts: Any, need: Need | None) -> Any:
         return pa.large_string()
     present = without_nulls(texts, need.missing if need else ()).drop_null()
     if not len(present):
-        return pa.null()
+        spelled = texts.null_count < len(texts) and kind in (None, "id")
+        return pa.large_string() if spelled else pa.null()
     if _all_are(present, pa.int64()):
         return pa.float64() if kind == "number" else pa.int64()
     if kind == "id":
@@ -55,14 +57,14 @@ def sniff(texts: Any, need: Need | None) -> Any:
 
 def _whole_floats(present: Any) -> bool:
     """Whether all texts are whole numbers, some written as 7.0 (pandas does so beside a null)."""
-    return bool(pc.all(pc.match_substring_regex(present, r"^-?\d{1,16}(\.0+)?$")).as_py())
+    return bool(pc.all(pc.match_substring_regex(present, r"^-?(0|[1-9]\d{0,15})(\.0+)?$")).as_py())
 
 
 def _sniff_others(present: Any, kind: str | None) -> Any:
-    candidates = _TIMES if kind == "time" else (pa.bool_(), pa.float64(), *_TIMES)
+    candidates = {"time": _TIMES, "number": _NUMBERS}.get(kind or "", (*_NUMBERS, *_TIMES))
+    if kind is None and pc.any(pc.match_substring_regex(present, r"^-?0\d")).as_py():
+        return pa.large_string()
     for dtype in candidates:
-        if kind == "number" and dtype in _TIMES:
-            continue
         if _all_are(present, dtype):
             return dtype
     # Most are what is needed: then the others are faults of theirs, not of the column.
