@@ -165,8 +165,11 @@ def test_as_many_files_and_folders_as_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extra", [{"auc": float("nan")}, {"a": {1: 2}}, {"a": "x" * (4 << 20)}])
 def test_extra_that_no_reader_would_accept_is_refused(tmp_path: Path, extra: object) -> None:
+    def too_early(path: Path) -> None:
+        raise AssertionError("nothing is written before what can be checked is checked")
+
     with pytest.raises(ArtefactError):
-        commit(tmp_path / "note", extra=extra)
+        commit(tmp_path / "note", {"a": too_early}, extra=extra)
     assert listing(tmp_path) == set()
 
 
@@ -281,6 +284,28 @@ def test_the_new_one_counts_where_both_are_left(tmp_path: Path) -> None:
     commit(tmp_path / ".replaced-note", {"a": b"old"})
     assert contents(reopen(tmp_path / "note")) == {"a": b"new"}
     commit(tmp_path / "note", {"a": b"newer"}, replace=True)
+    assert listing(tmp_path) == {"note"}
+
+
+class _LastSyncFails(RealDisk):
+    """The new name is there but not known to be safe."""
+
+    def sync(self, path: Path) -> None:
+        if any(
+            name.startswith(".tmp-") and (path / name / "old").exists() for name in listing(path)
+        ):
+            raise OSError(errno.EIO, "planted")
+        super().sync(path)
+
+
+def test_the_old_one_is_kept_where_the_swap_may_not_last(tmp_path: Path) -> None:
+    path = commit(tmp_path / "note", {"old": b""})
+    with pytest.raises(StorageError, match="EIO"):
+        commit(path, {"new": b""}, replace=True, disk=_LastSyncFails())
+    assert contents(reopen(path)) == {"new": b""}
+    (hidden,) = listing(tmp_path) - {"note"}
+    assert contents(reopen(tmp_path / hidden)) == {"old": b""}
+    commit(path, {"newer": b""}, replace=True)
     assert listing(tmp_path) == {"note"}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyrank.errors import ArtefactError
@@ -72,6 +72,7 @@ def _offered(canary: Path) -> dict[str, bytes]:
     return found | {
         "torch zip": _zip("archive/data.pkl", evil),
         "old torch": pickling.dumps(0x1950A86A20F9469CFC6C, protocol=2) + evil,
+        "pickle that has a brace where safetensors has one": pickling.dumps("a{bc", protocol=2),
         "empty zip": _zip("x", b"")[-22:],
         "zip slip": _zip("../../evil", b"x"),
         "npz": npz.getvalue(),
@@ -133,6 +134,8 @@ def test_what_an_artefact_does_hold_is_let_through(content: bytes) -> None:
 
 
 @given(st.integers(2, 1 << 20))
+@example(0x9C78)
+@example(0x088B1F)
 def test_no_header_length_of_safetensors_is_mistaken(length: int) -> None:
     refuse_loadable(length.to_bytes(8, "little") + b'{"a":', where="x")
 

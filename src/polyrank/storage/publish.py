@@ -45,7 +45,6 @@ def recover(path: Path, disk: Disk) -> None:
         disk.remove_tree(aside)
     else:
         disk.rename(aside, path)
-        disk.sync(path.parent)
 
 
 def already_exists(path: Path) -> ConfigError:
@@ -89,7 +88,6 @@ def publish(temporary: Path, path: Path, *, replace: bool, disk: Disk) -> None:
 def _swap_by_two_renames(temporary: Path, path: Path, aside: Path, disk: Disk) -> None:
     disk.rename(path, aside)
     try:
-        disk.sync(path.parent)
         disk.rename(temporary, path)
     except OSError:
         with suppress(OSError):
