@@ -1,0 +1,110 @@
+"""The two optimizers of a run: AdamW on the dense parameters, a row-wise one on the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polyrank.config import TrainingConfig
+from polyrank.errors import ArtefactError
+from polyrank.model import RankingModel
+from polyrank.training.rowwise import RowwiseAdagrad, RowwiseAdam
+from polyrank.training.schedule import Schedule
+
+Array = NDArray[np.generic]
+
+_TABLE_OPTIMIZERS = {"rowwise_adagrad": RowwiseAdagrad, "rowwise_adam": RowwiseAdam}
+
+
+class Optimizers:
+    """Both, with the learning rates of a step and a state that a checkpoint carries.
+
+    A parameter without a gradient (the tower of a task that the batch has no label of) is left
+    alone, its moments included. Weight decay acts on parameters of two or more dimensions.
+
+    Attributes:
+        schedule: Of the learning rates.
+        dense: The strided parameters, by name.
+        tables: The embedding tables, whose gradients are sparse, by name.
+    """
+
+    def __init__(self, model: RankingModel, config: TrainingConfig, schedule: Schedule) -> None:
+        in_tables = {id(parameter) for table in model.tables() for parameter in table.parameters()}
+        named = dict(model.named_parameters())
+        self.dense: dict[str, nn.Parameter] = {}
+        self.tables: dict[str, nn.Parameter] = {}
+        for name, parameter in named.items():
+            (self.tables if id(parameter) in in_tables else self.dense)[name] = parameter
+        matrices = [p for p in self.dense.values() if p.ndim >= 2]
+        vectors = [p for p in self.dense.values() if p.ndim < 2]
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            fused=True,
+        )
+        build = _TABLE_OPTIMIZERS[config.table_optimizer]
+        self._rowwise = build(list(self.tables.values()), lr=config.table_learning_rate)
+        self._peaks = config.learning_rate, config.table_learning_rate
+        self.schedule = schedule
+
+    def rates(self, step: int) -> tuple[float, float]:
+        """The learning rates of a step: of the dense parameters and of the tables."""
+        dense, table = self._peaks
+        return dense * self.schedule.dense(step), table * self.schedule.table(step)
+
+    def update(self, step: int) -> None:
+        """Move the parameters along their gradients, at the rates of ``step``."""
+        for optimizer, rate in zip((self._adamw, self._rowwise), self.rates(step), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+
+    def clear_gradients(self) -> None:
+        """Forget all gradients."""
+        for parameter in (*self.dense.values(), *self.tables.values()):
+            parameter.grad = None
+
+    def state(self) -> dict[str, Array]:
+        """The moments and counters, by parameter and name; views, not copies, on the CPU."""
+        return {
+            f"{name}/{key}": value.detach().cpu().numpy()
+            for name, entry in self._entries()
+            for key, value in entry.items()
+        }
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave; the arrays are copied.
+
+        Raises:
+            ArtefactError: A parameter that this run does not have.
+        """
+        for optimizer in (self._adamw, self._rowwise):
+            optimizer.state.clear()
+        for address, array in arrays.items():
+            name, _, key = address.rpartition("/")
+            optimizer, parameter = self._find(name)
+            value = torch.from_numpy(array).clone().to(parameter.device)
+            optimizer.state[parameter][key] = value
+
+    def _entries(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        for optimizer, named in ((self._adamw, self.dense), (self._rowwise, self.tables)):
+            for name, parameter in named.items():
+                yield name, optimizer.state.get(parameter, {})
+
+    def _find(self, name: str) -> tuple[torch.optim.Optimizer, nn.Parameter]:
+        if name in self.dense:
+            return self._adamw, self.dense[name]
+        if name in self.tables:
+            return self._rowwise, self.tables[name]
+        raise ArtefactError(
+            f"it has optimizer state of {name!r}, which is no parameter of this run",
+            where="optimizers.safetensors",
+            hint="Resume with the configuration that the run began with.",
+        )

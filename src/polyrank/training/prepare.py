@@ -1,0 +1,344 @@
+"""From a log to encoded batches: fitted once, encoded once, kept for every later run.
+
+The training part is read twice (to fit, to encode), every other part once. What was made is kept
+in the cache under the fingerprint of log, side tables, schema, split and seed, and used again
+where it agrees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from polyrank._version import __version__
+from polyrank.config import RunConfig
+from polyrank.data import (
+    AnySplit,
+    EncodedLog,
+    Encoders,
+    Ledger,
+    Quarantine,
+    Reader,
+    TimeSplit,
+    load_side_table,
+    open_log,
+)
+from polyrank.errors import ArtefactError, ConfigError
+from polyrank.storage import (
+    Committed,
+    FileSource,
+    RunLock,
+    arrays_writer,
+    check_writable,
+    commit_directory,
+    jsonio,
+    open_committed,
+)
+from polyrank.storage.failures import storage_errors
+from polyrank.training.distributed import choose_device, join_processes
+from polyrank.training.sources import WHOLE, Sources, open_sources
+from polyrank.training.spans import Span, Spans
+from polyrank.training.unseen import Unseen
+
+QUARANTINE = "quarantine.parquet"
+"""In the run's folder: the refused rows and why."""
+
+Part = Literal["train", "validation", "test"]
+
+_KIND = "prepared"
+_ENCODERS, _ARRAYS, _FACTS = "encoders.json", "encoders.safetensors", "facts.json"
+_PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+Report = Callable[[str, int], None]
+"""Told what is being done ("fit", "encode train", ...) and how many rows were so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A log, fitted and encoded."""
+
+    encoders: Encoders
+    train: EncodedLog
+    validation: EncodedLog
+    test: EncodedLog | None
+    ledger: Ledger
+    """Where every row that was read went."""
+    data_dates: Mapping[str, Span]
+    """Rows kept, first and last time of each part."""
+    fingerprint: str
+    """Of everything that decides the encoded rows."""
+    provenance: Mapping[str, str]
+    """Fingerprints of log, encoders and configuration, and the names of the files."""
+    notices: tuple[str, ...] = ()
+    """Columns that nothing reads, features whose validation ids are mostly unknown."""
+
+
+def prepare(
+    config: RunConfig, sources: Sources | Path, run_dir: Path, *, report: Report | None = None
+) -> Prepared:
+    """Fit encoders on the training part and encode every part, or open what an earlier run made.
+
+    Under ``torchrun`` the first process does it while the others wait.
+
+    Args:
+        config: The run.
+        sources: The logs; or the folder that the configuration's paths start from.
+        run_dir: The run's folder, for the quarantine and, unless configured, the cache.
+        report: Called after each chunk.
+
+    Raises:
+        ConfigError: Log, schema and split do not fit together, or the cache would be too large.
+        DataError: The log is refused; all that is wrong is named.
+        StorageError: The disk refused.
+        DistributedError: The first process is gone.
+    """
+    processes = join_processes(choose_device(config.training.device))
+    if isinstance(sources, Path):
+        sources = open_sources(config.data, sources)
+    work = _Preparation(config, sources, run_dir, report or _silent)
+    processes.first_does(work.make)
+    return work.open()
+
+
+def _silent(stage: str, rows: int) -> None:
+    """Report nothing."""
+
+
+class _Preparation:
+    """One call of ``prepare``."""
+
+    def __init__(self, config: RunConfig, sources: Sources, run_dir: Path, report: Report) -> None:
+        self._config, self._sources = config, sources
+        self._run_dir, self._report = run_dir, report
+        self._cache = run_dir / "cache"
+        if config.data.cache is not None:
+            self._cache = (sources.root or Path()) / config.data.cache
+        self._made: Prepared | None = None
+        self._fingerprint = ""
+
+    def make(self) -> str:
+        """Open or build, in the first process; the fingerprint."""
+        check_writable(self._run_dir)
+        check_writable(self._cache)
+        with RunLock(self._run_dir):
+            self._tables = self._load_tables()
+            self._fingerprint = self._fingerprint_of()
+            self._made = self._stored() or self._built()
+        return self._fingerprint
+
+    def open(self) -> Prepared:
+        """What ``make`` left: as it is in the first process, from the cache in the others."""
+        if self._made is None:
+            with self._open_stored() as found:
+                self._fingerprint = str(found.manifest.extra["fingerprint"])
+                self._made = self._opened(found)
+        if self._made is None:
+            raise ArtefactError(
+                "the encoded log vanished", where=self._cache.name, hint="Start again."
+            )
+        return self._made
+
+    def _load_tables(self) -> dict[str, pa.Table]:
+        schema, given = self._config.schema_, self._sources.tables
+        missing = sorted({table.name for table in schema.tables} - set(given))
+        if missing:
+            raise ConfigError(
+                f"no side table is given for {', '.join(map(repr, missing))}",
+                where="data.tables",
+                hint="Give each table of the schema by its name.",
+            )
+        return {
+            side.name: load_side_table(given[side.name], side, schema, root=self._sources.root)
+            for side in schema.tables
+        }
+
+    def _fingerprint_of(self) -> str:
+        config = self._config
+        facts = {
+            "polyrank": __version__,
+            "schema": config.schema_.model_dump(mode="json"),
+            "split": None
+            if config.data.split is None
+            else config.data.split.model_dump(mode="json"),
+            "seed": config.seed,
+            "logs": {part: log.fingerprint() for part, log in self._sources.logs.items()},
+            "tables": {name: _digest(table) for name, table in self._tables.items()},
+            "max_quarantine_share": config.data.max_quarantine_share,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    # Used again.
+
+    def _stored(self) -> Prepared | None:
+        try:
+            with self._open_stored() as found:
+                if found.manifest.extra.get("fingerprint") != self._fingerprint:
+                    return None
+                made = self._opened(found)
+                if made is not None:
+                    self._put_quarantine(found)
+                return made
+        except ArtefactError:
+            return None
+
+    def _open_stored(self) -> Committed:
+        return open_committed(self._cache / _KIND, kind=_KIND, supported_versions={1})
+
+    def _opened(self, found: Committed) -> Prepared | None:
+        meta: Any = found.json(_ENCODERS)
+        facts: Any = found.json(_FACTS)
+        encoders = Encoders.from_state(self._config.schema_, meta, found.arrays(_ARRAYS))
+        logs: dict[str, EncodedLog] = {}
+        for part in facts["dates"]:
+            log = EncodedLog.open(self._cache / part, self._key(part), encoders.layout)
+            if log is None:
+                return None
+            logs[part] = log
+        return self._prepared(encoders, logs, facts)
+
+    def _put_quarantine(self, found: Committed) -> None:
+        """The refused rows of the run that read the log."""
+        path = self._run_dir / QUARANTINE
+        with storage_errors("write the quarantine", path.name):
+            path.unlink(missing_ok=True)
+            if QUARANTINE in found.names:
+                path.write_bytes(found.read(QUARANTINE))
+
+    # Built.
+
+    def _built(self) -> Prepared:
+        spans = Spans(self._config.schema_.keys.time)
+        ledger = Ledger()
+        readers = self._readers(ledger)
+        encoders = Encoders.fit(
+            self._config.schema_,
+            self._reported("fit", self._chunks(readers, "train")),
+            seed=self._config.seed,
+        )
+        logs: dict[str, EncodedLog] = {}
+        unseen = Unseen(encoders)
+        for part in readers:
+            chunks = spans.watch(part, self._chunks(readers, part))
+            if part == "validation":
+                chunks = unseen.watch(chunks)
+            logs[part] = EncodedLog.build(
+                self._cache / part,
+                encoders,
+                self._reported(f"encode {part}", chunks),
+                fingerprint=self._key(part),
+                max_bytes=self._bytes_left(logs),
+            )
+        if WHOLE not in self._sources.logs:
+            spans.refuse_backward()
+        ledger.check()
+        ignored = sorted({column for reader in readers.values() for column in reader.ignored})
+        facts = {
+            "dates": {part: asdict(spans.of(part)) for part in readers},
+            "files": ", ".join(
+                part.origin for log in self._sources.logs.values() for part in log.parts()
+            ),
+            "ledger": ledger.to_dict(),
+            "notices": [
+                *([f"nothing reads the columns {', '.join(ignored)}"] if ignored else []),
+                *unseen.notices(),
+            ],
+        }
+        self._commit(encoders, facts)
+        return self._prepared(encoders, logs, facts)
+
+    def _readers(self, ledger: Ledger) -> dict[Part, Reader]:
+        """One for each part."""
+        data = self._config.data
+        quarantine = Quarantine(self._run_dir / QUARANTINE, max_share=data.max_quarantine_share)
+
+        def reader(log: Any, split: Any) -> Reader:
+            return Reader(
+                log,
+                self._config.schema_,
+                tables=self._tables,
+                split=split,
+                quarantine=quarantine,
+                ledger=ledger,
+            )
+
+        logs = self._sources.logs
+        if WHOLE not in logs:
+            return {part: reader(logs[part], None) for part in _PARTS if part in logs}
+        assert data.split is not None, "a configuration with one log has a split"
+        one = reader(logs[WHOLE], data.split)
+        return {part: one for part in _PARTS if part != "test" or _has_test(data.split)}
+
+    def _chunks(self, readers: Mapping[Part, Reader], part: Part) -> Iterator[pa.Table]:
+        if WHOLE in self._sources.logs:
+            return readers[part].chunks(part)
+        return readers[part].chunks("all", account=part)
+
+    def _reported(self, stage: str, chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        rows = 0
+        for chunk in chunks:
+            rows += chunk.num_rows
+            yield chunk
+            self._report(stage, rows)
+
+    def _bytes_left(self, done: Iterable[str]) -> int:
+        files = (path for part in done for path in (self._cache / part).glob("rows-*.bin"))
+        used = sum(path.stat().st_size for path in files)
+        return max(1, self._config.data.cache_max_bytes - used)
+
+    def _commit(self, encoders: Encoders, facts: Mapping[str, Any]) -> None:
+        meta, arrays = encoders.state()
+        files: dict[str, FileSource] = {
+            _ENCODERS: jsonio.dumps(meta),
+            _ARRAYS: arrays_writer(arrays),
+            _FACTS: jsonio.dumps(facts),
+        }
+        quarantine = self._run_dir / QUARANTINE
+        if quarantine.exists():
+            files[QUARANTINE] = quarantine.read_bytes()
+        commit_directory(
+            self._cache / _KIND,
+            files,
+            kind=_KIND,
+            format_version=1,
+            extra={"fingerprint": self._fingerprint},
+            replace=True,
+        )
+
+    def _key(self, part: str) -> str:
+        return f"{self._fingerprint} {part}"
+
+    def _prepared(
+        self, encoders: Encoders, logs: Mapping[str, EncodedLog], facts: Mapping[str, Any]
+    ) -> Prepared:
+        return Prepared(
+            encoders=encoders,
+            train=logs["train"],
+            validation=logs["validation"],
+            test=logs.get("test"),
+            ledger=Ledger.from_dict(facts["ledger"]),
+            data_dates={part: Span(**span) for part, span in facts["dates"].items()},
+            fingerprint=self._fingerprint,
+            provenance={
+                "log": self._fingerprint,
+                "encoders": encoders.fingerprint(),
+                "config": self._config.fingerprint(),
+                "files": facts["files"],
+            },
+            notices=tuple(facts["notices"]),
+        )
+
+
+def _has_test(split: AnySplit) -> bool:
+    if isinstance(split, TimeSplit):
+        return split.test_from is not None
+    return split.test > 0
+
+
+def _digest(table: pa.Table) -> str:
+    return open_log(table).fingerprint()

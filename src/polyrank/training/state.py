@@ -1,0 +1,85 @@
+"""What a run remembers besides tensors; every field is needed to resume with the same bits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from polyrank.errors import ArtefactError
+
+
+@dataclass(kw_only=True)
+class Window:
+    """Sums since the last train record."""
+
+    rows: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    """By task: sum of loss times weight of the observed labels."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """By task: sum of these weights."""
+    gradient_norm: float | None = None
+
+    def add(self, losses: dict[str, float], weights: dict[str, float]) -> None:
+        """Count the masked means of one step."""
+        for task, loss in losses.items():
+            self.losses[task] = self.losses.get(task, 0.0) + loss * weights[task]
+            self.weights[task] = self.weights.get(task, 0.0) + weights[task]
+
+    def mean(self, task: str) -> float | None:
+        """The mean loss over the observed labels; None if there were none."""
+        return self.losses[task] / self.weights[task] if task in self.losses else None
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """Where a run stands.
+
+    The epoch and the place in it follow from ``step``, since the batches are a function of seed,
+    epoch and step; learning rates and random numbers do, too.
+    """
+
+    step: int = 0
+    """Batches consumed, skipped ones included."""
+    evaluated: int = 0
+    """The step of the last evaluation."""
+    best_step: int | None = None
+    best_score: float | None = None
+    since_best: int = 0
+    """Evaluations since the best one."""
+    skipped_empty: int = 0
+    """Steps without any observed label."""
+    skipped_gradient: int = 0
+    """Steps whose gradient was not finite."""
+    gradients_in_a_row: int = 0
+    """Those at the end."""
+    stopped: str | None = None
+    """Why the run ended, if it did."""
+    journal: int = 0
+    """Bytes of the log."""
+    window: Window = field(default_factory=Window)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The evaluation records, without their timing."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended."""
+        return self.stopped is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, tree: object) -> RunState:
+        """What ``to_json`` gave.
+
+        Raises:
+            ArtefactError: Other keys.
+        """
+        if not isinstance(tree, dict) or tree.keys() != {entry.name for entry in fields(cls)}:
+            raise ArtefactError(
+                "it does not hold the state of a run of this release",
+                where="state.json",
+                hint="Resume with the release that wrote it, or train afresh.",
+            )
+        return cls(**{**tree, "window": Window(**tree["window"])})

@@ -1,0 +1,143 @@
+"""One step: forward, a loss a task, weights, backward, sums over processes, clipping, updates.
+
+Shapes: B rows, T tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyrank.balancing import Weighting
+from polyrank.data import Batch
+from polyrank.heads import masked_mean
+from polyrank.model import Forward, RankingModel
+from polyrank.training.distributed import Processes
+from polyrank.training.gradients import clip, global_norm
+from polyrank.training.optimizers import Optimizers
+from polyrank.training.precision import Precision
+from polyrank.training.seeds import seed_step
+
+
+class LossNotFinite(ArithmeticError):
+    """The loss of these tasks is NaN or infinite; no weight was changed."""
+
+    def __init__(self, losses: Mapping[str, float]) -> None:
+        super().__init__(", ".join(f"{task} is {loss}" for task, loss in losses.items()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step did."""
+
+    applied: bool
+    """False: a gradient was not finite, and nothing was changed."""
+    losses: Mapping[str, float]
+    """Masked mean by observed task, over all processes."""
+    gradient_norm: float
+    gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepper:
+    """All that a step needs; what a step changes is in the model, weighting and optimizers."""
+
+    model: RankingModel
+    weighting: Weighting
+    optimizers: Optimizers
+    processes: Processes
+    precision: Precision
+    device: torch.device
+    seed: int
+    clip_norm: float | None
+
+    def __call__(
+        self, step: int, batch: Batch, denominators: Mapping[str, float], *, want_gates: bool
+    ) -> StepResult:
+        """Do step number ``step``, counted from 0.
+
+        Args:
+            step: Decides the random numbers and the learning rates.
+            batch: This process's rows, maybe none, on the CPU.
+            denominators: Sum of the observed rows' weights over all processes, above 0, by task;
+                tasks without an observed label are not in it, and contribute nothing.
+            want_gates: Whether to summarise the gates of this process's rows.
+
+        Raises:
+            LossNotFinite: Nothing was changed.
+        """
+        seed_step(self.seed, step, self.processes.rank)
+        batch = batch.to(self.device)
+        with self.precision.autocast(self.device):
+            forward = self.model(batch)
+        shares_T = self._losses(forward, batch, denominators)
+        losses_T = self.processes.sum(shares_T.detach())
+        losses = dict(zip(denominators, losses_T.tolist(), strict=True))
+        _require_finite(losses)
+        before = [buffer.clone() for buffer in self.weighting.buffers()]
+        weights = self.weighting(dict(zip(denominators, losses_T.unbind(), strict=True)))
+        torch.dot(shares_T, torch.stack([weights[task] for task in denominators])).backward()
+        norm = self._reduce()
+        applied = math.isfinite(norm)
+        if applied:
+            self.optimizers.update(step)
+        else:
+            for buffer, old in zip(self.weighting.buffers(), before, strict=True):
+                buffer.copy_(old)
+        self.optimizers.clear_gradients()
+        gates = summarise_gates(forward.gates) if want_gates else {}
+        return StepResult(applied=applied, losses=losses, gradient_norm=norm, gates=gates)
+
+    def _losses(self, forward: Forward, batch: Batch, denominators: Mapping[str, float]) -> Tensor:
+        """(T,) this process's share of each masked mean."""
+        assert batch.labels_BT is not None, "training batches carry labels"
+        assert batch.observed_BT is not None, "training batches carry masks"
+        assert batch.weight_B is not None, "training batches carry weights"
+        columns = {task: column for column, task in enumerate(self.model.heads)}
+        shares = []
+        for task, denominator in denominators.items():
+            column = columns[task]
+            loss_B = self.model.heads[task].loss(forward.logits[task], batch.labels_BT[:, column])
+            total = torch.tensor(denominator, device=self.device)
+            observed_B = batch.observed_BT[:, column]
+            shares.append(masked_mean(loss_B, observed_B, batch.weight_B, total))
+        return torch.stack(shares)
+
+    def _reduce(self) -> float:
+        """Sum the gradients over all processes and clip them; their norm before clipping."""
+        dense, tables = list(self.optimizers.dense.values()), list(self.optimizers.tables.values())
+        self.processes.sum_gradients(dense, tables)
+        norm = global_norm(dense, tables)
+        if self.clip_norm is not None and math.isfinite(norm):
+            clip(dense, tables, norm, self.clip_norm)
+        return norm
+
+
+def denominators_of(batch: Batch) -> Tensor:
+    """(T,) float64: sum of the observed rows' weights of each task."""
+    assert batch.observed_BT is not None, "training batches carry masks"
+    assert batch.weight_B is not None, "training batches carry weights"
+    return (batch.observed_BT * batch.weight_B[:, None]).sum(0, dtype=torch.float64)
+
+
+@torch.no_grad()
+def summarise_gates(gates: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """By task: the mean weight of each expert, and the mean entropy of a row's weights in nats."""
+    return {
+        task: {
+            "mean": gate_BE.float().mean(0).tolist(),
+            "entropy": torch.special.entr(gate_BE.float()).sum(1).mean().item(),
+        }
+        for task, gate_BE in gates.items()
+    }
+
+
+def _require_finite(losses: Mapping[str, float]) -> None:
+    wrong = {task: loss for task, loss in losses.items() if not math.isfinite(loss)}
+    if wrong:
+        raise LossNotFinite(wrong)
