@@ -1,5 +1,193 @@
-"""polyrank: one model for many objectives, one ranked list."""
+"""polyrank: one model for many objectives, one ranked list.
+
+>>> import polyrank as pr
+>>> schema = pr.Schema(
+...     features=(
+...         pr.Categorical(name="user_id", side="user", min_frequency=1),
+...         pr.Categorical(name="item_id", side="item", min_frequency=1),
+...     ),
+...     tasks=(pr.Binary(name="click"), pr.Binary(name="like", within="click")),
+...     keys=pr.Keys(user="user_id", item="item_id"),
+... )
+>>> ranker = pr.Ranker(schema, sharing=pr.MMoE(num_experts=4), balance=pr.Static(like=2.0))
+>>> log = {
+...     "user_id": [1, 1, 2, 2, 3, 3] * 50,
+...     "item_id": [7, 8, 7, 9, 8, 9] * 50,
+...     "click": [1, 0, 1, 0, 0, 1] * 50,
+...     "like": [1, 0, 0, 0, 0, 1] * 50,
+... }
+>>> import pyarrow as pa
+>>> ranker = ranker.fit(pa.table(log), validation=pa.table(log))
+>>> candidates = pa.table({"user_id": [1, 1, 1], "item_id": [7, 8, 9]})
+>>> ranker.rank(candidates).column_names
+['user_id', 'item_id', 'predicted_click', 'predicted_like', 'score']
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from polyrank._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from polyrank.balancing import Static
+    from polyrank.bundle import Bundle, load_bundle, save_bundle
+    from polyrank.config import (
+        CheckpointConfig,
+        DataConfig,
+        EvaluationConfig,
+        RunConfig,
+        Select,
+        TrackingConfig,
+        TrainingConfig,
+        load_config,
+    )
+    from polyrank.data import RandomSplit, TimeSplit, UserSplit
+    from polyrank.errors import (
+        ArtefactError,
+        ConfigError,
+        DataError,
+        DistributedError,
+        DivergedError,
+        InterruptedRun,
+        PolyrankError,
+        StorageError,
+    )
+    from polyrank.evaluation import Comparison, Evaluation
+    from polyrank.model import DCNv2, ModelConfig, NoInteraction, Towers
+    from polyrank.ranker import Ranker
+    from polyrank.schema import (
+        Bag,
+        Binary,
+        Categorical,
+        Deduplicate,
+        Duration,
+        Embedding,
+        Keys,
+        Numeric,
+        Regression,
+        Schema,
+        Sequence,
+        SideTable,
+        guess_schema,
+    )
+    from polyrank.scoring import Scorer
+    from polyrank.sharing import MMoE, SharedBottom, SingleTask
+    from polyrank.simulation import Feed, FeedConfig
+
+_ROOMS = {
+    "balancing": ("Static",),
+    "bundle": ("Bundle", "load_bundle", "save_bundle"),
+    "config": (
+        "CheckpointConfig",
+        "DataConfig",
+        "EvaluationConfig",
+        "RunConfig",
+        "Select",
+        "TrackingConfig",
+        "TrainingConfig",
+        "load_config",
+    ),
+    "data": ("RandomSplit", "TimeSplit", "UserSplit"),
+    "errors": (
+        "ArtefactError",
+        "ConfigError",
+        "DataError",
+        "DistributedError",
+        "DivergedError",
+        "InterruptedRun",
+        "PolyrankError",
+        "StorageError",
+    ),
+    "evaluation": ("Comparison", "Evaluation"),
+    "model": ("DCNv2", "ModelConfig", "NoInteraction", "Towers"),
+    "ranker": ("Ranker",),
+    "schema": (
+        "Bag",
+        "Binary",
+        "Categorical",
+        "Deduplicate",
+        "Duration",
+        "Embedding",
+        "Keys",
+        "Numeric",
+        "Regression",
+        "Schema",
+        "Sequence",
+        "SideTable",
+        "guess_schema",
+    ),
+    "scoring": ("Scorer",),
+    "sharing": ("MMoE", "SharedBottom", "SingleTask"),
+    "simulation": ("Feed", "FeedConfig"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "ArtefactError",
+    "Bag",
+    "Binary",
+    "Bundle",
+    "Categorical",
+    "CheckpointConfig",
+    "Comparison",
+    "ConfigError",
+    "DCNv2",
+    "DataConfig",
+    "DataError",
+    "Deduplicate",
+    "DistributedError",
+    "DivergedError",
+    "Duration",
+    "Embedding",
+    "Evaluation",
+    "EvaluationConfig",
+    "Feed",
+    "FeedConfig",
+    "InterruptedRun",
+    "Keys",
+    "MMoE",
+    "ModelConfig",
+    "NoInteraction",
+    "Numeric",
+    "PolyrankError",
+    "RandomSplit",
+    "Ranker",
+    "Regression",
+    "RunConfig",
+    "Schema",
+    "Scorer",
+    "Select",
+    "Sequence",
+    "SharedBottom",
+    "SideTable",
+    "SingleTask",
+    "Static",
+    "StorageError",
+    "TimeSplit",
+    "Towers",
+    "TrackingConfig",
+    "TrainingConfig",
+    "UserSplit",
+    "__version__",
+    "guess_schema",
+    "load_bundle",
+    "load_config",
+    "save_bundle",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Rooms are imported when a name of theirs is first used: torch alone takes a second."""
+    room = _HOMES.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -16,6 +16,7 @@ from rich.status import Status
 from polyrank.bundle import Bundle, Card, DataDates, describe_tasks, environment, save_bundle
 from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader, load_side_table
+from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
 from polyrank.scoring import Scorer, evaluate_rows
 from polyrank.training import (
@@ -36,21 +37,46 @@ BUNDLE = "bundle"
 
 
 class Watcher:
-    """What a run is watched by: stages of preparation, then an observer of the loop."""
+    """What a run is watched by: stages of preparation, then an observer of the loop.
 
-    def __init__(self, observer: Observer | None = None, status: Status | None = None) -> None:
+    Args:
+        observer: Of the training loop.
+        console: Where stages and notices go: a line each, or, on a terminal, one that changes;
+            null: nowhere.
+    """
+
+    def __init__(self, observer: Observer | None = None, console: Console | None = None) -> None:
         self.observer = observer
-        self._status = status
+        self._console = console
+        self._status: Status | None = None
+        self._stage = ""
 
     def stage(self, name: str, rows: int) -> None:
         """Tell what is being done, and how many rows were so far."""
-        if self._status is not None:
-            self._status.update(f"{name}: {rows:,} rows")
+        if self._console is None:
+            return
+        if self._console.is_terminal:
+            self._update(f"{name}: {rows:,} rows")
+        elif name != self._stage:
+            self.notice(name)
+        self._stage = name
+
+    def notice(self, text: str) -> None:
+        """Something a reader should know that does not stop the run."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def done(self) -> None:
-        """The stages are over."""
+        """The stage is over."""
         if self._status is not None:
             self._status.stop()
+            self._status = None
+
+    def _update(self, text: str) -> None:
+        if self._status is None:
+            self._status = Status(text, console=self._console)
+            self._status.start()
+        self._status.update(text)
 
 
 @contextmanager
@@ -60,10 +86,7 @@ def progress(*, quiet: bool) -> Iterator[Watcher]:
         yield Watcher()
         return
     console = Console(stderr=True)
-    status = Status("reading", console=console) if console.is_terminal else None
-    watcher = Watcher(ProgressReport(console), status)
-    if status is not None:
-        status.start()
+    watcher = Watcher(ProgressReport(console), console)
     try:
         yield watcher
     finally:
@@ -110,11 +133,13 @@ def train_bundle(
     watcher = watcher or Watcher()
     with ExitStack() as stack:
         if run_dir is None:
-            run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
+            run_dir = _temporary_folder(stack)
         prepared = prepare(config, sources, run_dir, report=watcher.stage)
         watcher.done()
+        for notice in prepared.notices:
+            watcher.notice(notice)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
-        bundle = _bundle(config, sources, prepared, result)
+        bundle = _bundle(config, sources, prepared, result, watcher)
         if save and is_main_process():
             version = save_bundle(bundle, run_dir / BUNDLE, replace=True)
             bundle = _replaced(bundle, version=version)
@@ -126,7 +151,18 @@ def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
     return {part: Evaluation.from_json(text) for part, text in bundle.card.metrics.items()}
 
 
-def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
+def _temporary_folder(stack: ExitStack) -> Path:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "several processes train into one folder, and none is given",
+            hint="Give `run_dir`, the same in every process.",
+        )
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
+
+
+def _bundle(
+    config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult, watcher: Watcher
+) -> Bundle:
     schema = config.schema_
     tables = {
         side.name: load_side_table(sources.tables[side.name], side, schema, root=sources.root)
@@ -142,11 +178,12 @@ def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: Tra
     )
     if not is_main_process():
         return bundle
-    metrics = {
-        part: _evaluate(bundle, config, sources, part).to_json()
-        for part in prepared.data_dates
-        if part != "train"
-    }
+    metrics = {}
+    for part, span in prepared.data_dates.items():
+        if part != "train":
+            watcher.stage(f"evaluate {part}", span.rows)
+            metrics[part] = _evaluate(bundle, config, sources, part).to_json()
+    watcher.done()
     return _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,19 +17,26 @@ from polyrank.cli.init import init
 from polyrank.cli.score import score
 from polyrank.cli.train import train
 from polyrank.cli.validate import validate
-from polyrank.errors import PolyrankError
+from polyrank.errors import ConfigError, PolyrankError
+from polyrank.storage.failures import storage_errors
+
+INTERRUPTED = 130
+"""Ctrl-C outside the training loop, which has a checkpoint to offer and ends with 75."""
 
 app = typer.Typer(
     name="polyrank",
     help="Multi-task ranking: one model for every objective, one ranked list.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 for verb in (demo, init, validate, train, evaluate, score, compare, card):
     app.command()(verb)
+
+# A wrong word on the command line. typer names only this subclass of it.
+_UsageFault: Any = typer.BadParameter.__mro__[2]
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,13 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or that of the error (see ``polyrank.errors``). An error is told as a
         sentence on stderr, and as one line of JSON where stderr is no terminal.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        app(args=None if arguments is None else list(arguments))
+        with storage_errors("read or write a file", "the command"):
+            code = app(args=words, prog_name="polyrank", standalone_mode=False)
     except PolyrankError as error:
         return _tell(error)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    return 0
+    except _UsageFault as fault:
+        return _tell(_usage_error(fault))
+    except SystemExit as stop:  # the reader of our output is gone
+        return stop.code if isinstance(stop.code, int) else 1
+    if code == INTERRUPTED:
+        typer.echo("polyrank: interrupted", err=True)
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(fault: Any) -> ConfigError:
+    context = getattr(fault, "ctx", None)
+    command = "polyrank" if context is None else context.command_path
+    return ConfigError(fault.format_message().rstrip("."), hint=f"See {command} --help.")
 
 
 def _tell(error: PolyrankError) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +20,27 @@ def open_scorer(bundle: Path, tables: Sequence[str] = ()) -> Scorer:
     return Scorer(load_bundle(bundle), tables=named_paths(tables))
 
 
-def named_paths(texts: Sequence[str]) -> Mapping[str, Path]:
+def named_paths(texts: Sequence[str]) -> dict[str, Path]:
     """``NAME=PATH`` words as a mapping.
 
     Raises:
-        ConfigError: A word without an equals sign.
+        ConfigError: A word of another form, or a name given twice.
     """
-    found = {}
+    return {name: Path(path) for name, path in named("--table", "NAME=PATH", texts).items()}
+
+
+def named(option: str, form: str, texts: Sequence[str]) -> dict[str, str]:
+    """Words of the form ``NAME=...`` as a mapping.
+
+    Raises:
+        ConfigError: A word of another form, or a name given twice.
+    """
+    found: dict[str, str] = {}
     for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise ConfigError(f"{text!r} is no side table", hint="Write NAME=PATH.")
-        found[name] = Path(path)
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise ConfigError(f"{option} got {text!r}", hint=f"Write {option} {form}.")
+        if name in found:
+            raise ConfigError(f"{option} names {name!r} twice", hint="Leave one out.")
+        found[name] = value
     return found

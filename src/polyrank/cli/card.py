@@ -4,7 +4,7 @@ from polyrank.cli.options import BundlePath
 
 
 def card(bundle: BundlePath) -> None:
-    """Print the model card of a bundle: tasks, data, metrics, provenance."""
+    """Print the model card of a bundle."""
     import typer
 
     from polyrank.bundle import load_bundle, render

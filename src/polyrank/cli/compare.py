@@ -4,31 +4,29 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import AsJson, BundlePath, LogPath
+from polyrank.cli.options import AsJson, BundlePath, LogPath, Metrics, Tables
 
 
 def compare(
     a: BundlePath,
     b: BundlePath,
     log: LogPath,
-    metrics: Annotated[list[str], typer.Option("--metric", help="Only these metrics.")] = [],  # noqa: B006
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws over users.")] = 500,
+    metrics: Metrics = [],  # noqa: B006
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 500,
+    tables: Tables = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Paired differences B - A of every metric that both bundles have, with 95 % intervals.
+    """Paired differences B - A on the same rows, with intervals.
 
     The intervals carry the choice of users, not that of seeds: two bundles are two draws.
     """
     from polyrank.cli.bundles import open_scorer
-    from polyrank.cli.tables import comparison_table, console
+    from polyrank.cli.tables import console, show_comparison
     from polyrank.scoring import compare_scorers
 
-    result = compare_scorers(
-        open_scorer(a), open_scorer(b), log, metrics=metrics, resamples=resamples
-    )
+    first, second = (open_scorer(bundle, tables) for bundle in (a, b))
+    result = compare_scorers(first, second, log, metrics=metrics, resamples=resamples)
     if as_json:
         typer.echo(result.to_json())
-        return
-    out = console()
-    out.print(comparison_table(result, f"A {a}, B {b} on {log}"))
-    out.print("* the interval leaves out 0. It carries users, not seeds.", highlight=False)
+    else:
+        show_comparison(console(), result, f"A {a}, B {b} on {log}")

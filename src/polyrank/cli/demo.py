@@ -3,83 +3,98 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import pyarrow as pa
 
     from polyrank.config import RunConfig
-    from polyrank.scoring import Scorer
 
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the log, the run and the bundle go.")] = Path(
         "demo"
     ),
-    rows: Annotated[int, typer.Option(min=20_000, help="Impressions to simulate.")] = 400_000,
+    rows: Annotated[int, typer.Option(min=20_000, help="Impressions to simulate.")] = 300_000,
     seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
-    """Simulate a feed, train one model for six objectives, evaluate, save, rank one request."""
+    """Simulate a feed, train, evaluate, save and rank: a minute."""
     import time
 
-    from polyrank.cli.tables import console, ledger_line, metric_table
-    from polyrank.run import evaluations, progress, train_bundle
+    from polyrank.cli.demo_ranking import show_orders, show_request
+    from polyrank.cli.tables import console, ledger_line, show_evaluation
+    from polyrank.run import BUNDLE, evaluations, progress, run_folder, train_bundle
     from polyrank.scoring import Scorer
     from polyrank.training import open_sources
 
     began = time.perf_counter()
     out = console()
-    log = folder / "log.parquet"
+    log, yaml = folder / "log.parquet", folder / "ranker.yaml"
     _simulate(log, rows, seed, quiet=quiet)
     config = _configuration(log, seed)
-    _write_yaml(folder / "ranker.yaml", config)
+    _write_yaml(yaml, config)
+    run = run_folder(config)
+    _start_afresh(run)
     with progress(quiet=quiet) as watcher:
-        bundle = train_bundle(
-            config,
-            open_sources(config.data, folder),
-            folder / "run",
-            resume="never",
-            watcher=watcher,
-            save=True,
-        )
-    out.print(ledger_line(bundle.card.ledger), highlight=False)
-    test = evaluations(bundle)["test"]
-    out.print(metric_table(test, "The last day of the feed, which no choice has seen"))
-    _show_ranking(out, Scorer(bundle), log)
+        sources = open_sources(config.data, folder)
+        bundle = train_bundle(config, sources, run, watcher=watcher, save=True)
+    out.print(ledger_line(bundle.card.ledger))
+    out.print()
+    show_evaluation(out, evaluations(bundle)["test"], "The last day, which no choice has seen")
+    scorer, last_day = Scorer(bundle), _last_day(log, config)
+    out.print()
+    show_request(out, scorer, last_day)
+    out.print()
+    show_orders(out, scorer, last_day)
     out.print(
-        f"{time.perf_counter() - began:.0f} s. Bundle {folder / 'run' / 'bundle'}, version "
-        f"{bundle.version[:12]}.\nNext: polyrank card {folder / 'run' / 'bundle'}, or change "
-        f"{folder / 'ranker.yaml'} and: polyrank train {folder / 'ranker.yaml'}",
-        highlight=False,
+        f"\n{time.perf_counter() - began:.0f} s for {rows:,} impressions. Next:\n"
+        f"  polyrank card {run / BUNDLE}\n"
+        f"  polyrank train {yaml} --output {folder / 'mine'} --set model.sharing.num_experts=4\n"
+        f"  polyrank compare {run / BUNDLE} {folder / 'mine' / BUNDLE} {log}",
+        soft_wrap=True,
     )
 
 
 def _simulate(log: Path, rows: int, seed: int, *, quiet: bool) -> None:
-    import pyarrow.parquet as pq
+    from rich.console import Console
     from rich.progress import Progress
 
-    from polyrank.errors import StorageError
     from polyrank.simulation import Feed, FeedConfig
+    from polyrank.simulation.writer import write_log
 
+    err = Console(stderr=True, highlight=False)
     feed = Feed(FeedConfig(seed=seed))
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            pq.ParquetWriter(log, feed.schema, write_page_checksum=True) as writer,
-            Progress(disable=quiet, transient=False) as bars,
-        ):
-            bar = bars.add_task(f"simulate {rows:,} impressions", total=rows)
+    with Progress(console=err, disable=quiet or not err.is_terminal) as bars:
+        bar = bars.add_task(f"simulate {rows:,} impressions", total=rows)
+
+        def tables() -> Iterator[pa.Table]:
             for table in feed.tables(rows):
-                writer.write_table(table)
+                yield table
                 bars.advance(bar, table.num_rows)
-    except OSError as error:
-        raise StorageError(
-            f"the simulated log cannot be written: {error.strerror or error}", where=str(log)
-        ) from error
+
+        write_log(log, tables(), feed.schema)
+    if not (quiet or err.is_terminal):
+        err.print(f"simulated {rows:,} impressions into {log}", soft_wrap=True)
+
+
+def _start_afresh(run: Path) -> None:
+    """Remove the checkpoints of an earlier demo."""
+    import shutil
+
+    from polyrank.storage import RunLock, check_writable
+    from polyrank.storage.failures import storage_errors
+
+    check_writable(run)
+    with RunLock(run), storage_errors("remove the earlier run", run.name):
+        for name in ("checkpoints", "cache"):
+            if (run / name).is_dir():
+                shutil.rmtree(run / name)
+        (run / "log.jsonl").unlink(missing_ok=True)
 
 
 def _configuration(log: Path, seed: int) -> RunConfig:
@@ -93,6 +108,7 @@ def _configuration(log: Path, seed: int) -> RunConfig:
     return RunConfig(
         schema_=feed_schema(feed.embedding_dim),
         data=DataConfig(
+            root=".",
             log=log.name,
             split=TimeSplit(
                 validation_from=_milliseconds(last_day - datetime.timedelta(days=1)),
@@ -100,7 +116,7 @@ def _configuration(log: Path, seed: int) -> RunConfig:
             ),
         ),
         training=TrainingConfig(epochs=3, batch_size=2048),
-        output="run",
+        output=str(log.parent / "run"),
         seed=seed,
     )
 
@@ -111,33 +127,24 @@ def _milliseconds(day: datetime.date) -> int:
 
 
 def _write_yaml(path: Path, config: RunConfig) -> None:
+    """Write the configuration; another one of that name stays beside it."""
+    import io
+
     from ruamel.yaml import YAML
 
+    from polyrank.storage.failures import storage_errors
+
     tree: dict[str, Any] = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(tree, file)
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(tree, text)
+    with storage_errors("write the configuration", path.name):
+        if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+            path.replace(path.with_suffix(".yaml.old"))
+        path.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _show_ranking(out: Console, scorer: Scorer, log: Path) -> None:
-    """Rank the log's last whole request, and show what the simulation knows beside it."""
-    import pyarrow.compute as pc
+def _last_day(log: Path, config: RunConfig) -> pa.Table:
     import pyarrow.parquet as pq
 
-    from polyrank.cli.tables import candidate_table
-    from polyrank.simulation import observed
-
-    tail = pq.ParquetFile(log)
-    table = tail.read_row_group(tail.num_row_groups - 1)
-    request = table["request_id"][0]
-    candidates = table.filter(pc.equal(table["request_id"], request))
-    ranked = scorer.rank(observed(candidates), keep=["item_category"])
-    truth = candidates.select(["item_id", "truth_satisfaction", "truth_clickbait"])
-    shown = ranked.join(truth, "item_id").sort_by([("score", "descending")])
-    tasks = [f"predicted_{task}" for task in scorer.bundle.schema.task_names]
-    columns = ["item_id", "item_category", *tasks, "score", "truth_satisfaction", "truth_clickbait"]
-    out.print(candidate_table(shown, columns, f"Candidates of request {request}, best first"))
-    out.print(
-        "long_view, purchase and watch_time are given a click. The score weighs every objective\n"
-        "about equally; truth_ columns are what only a simulation knows.",
-        highlight=False,
-    )
+    split: Any = config.data.split
+    return pq.read_table(log, filters=[("time_ms", ">=", split.test_from)])

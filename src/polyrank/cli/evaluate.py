@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import AsJson, BundlePath, LogPath, Tables
+from polyrank.cli.options import AsJson, BundlePath, LogPath, Metrics, Tables
 
 
 def evaluate(
@@ -13,14 +13,14 @@ def evaluate(
     slices: Annotated[
         list[str], typer.Option("--slice", help="A column by whose values to report as well.")
     ] = [],  # noqa: B006
-    metrics: Annotated[list[str], typer.Option("--metric", help="Only these metrics.")] = [],  # noqa: B006
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws over users.")] = 200,
+    metrics: Metrics = [],  # noqa: B006
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 200,
     tables: Tables = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Metrics by task and slice, each in its sample space, with 95 % intervals."""
+    """Metrics by task and slice, with 95 % intervals."""
     from polyrank.cli.bundles import open_scorer
-    from polyrank.cli.tables import console, metric_table, reasons
+    from polyrank.cli.tables import console, show_evaluation
     from polyrank.config import EvaluationConfig
     from polyrank.schema import parse
     from polyrank.scoring import evaluate_log
@@ -29,10 +29,5 @@ def evaluate(
     result = evaluate_log(open_scorer(bundle, tables), log, config)
     if as_json:
         typer.echo(result.to_json())
-        return
-    out = console()
-    out.print(metric_table(result, f"{log} ({result.mode})"))
-    for slice_ in dict.fromkeys(row.slice for row in result.rows if row.slice is not None):
-        out.print(metric_table(result, slice_, slice_))
-    for reason in reasons(result):
-        out.print(f"undefined: {reason}", highlight=False)
+    else:
+        show_evaluation(console(), result, f"{bundle} on {log}", metrics)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import LogPath, Tables
+from polyrank.cli.options import LogPath
 
 
 def init(
@@ -15,13 +15,20 @@ def init(
     ),
     labels: Annotated[
         list[str],
-        typer.Option("--label", metavar="NAME=COLUMN", help="A task that the guess would miss."),
+        typer.Option(
+            "--label",
+            metavar="NAME=COLUMN[=VALUE]",
+            help="A task, where no column looks like a label; VALUE is the one that means 1.",
+        ),
     ] = [],  # noqa: B006
-    tables: Tables = [],  # noqa: B006
+    tables: Annotated[
+        list[str],
+        typer.Option("--table", metavar="NAME=PATH", help="A side table to join."),
+    ] = [],  # noqa: B006
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Guess what each column means and write a commented YAML that trains as it stands."""
-    from polyrank.cli.bundles import named_paths
+    """Guess the schema of a log; write a YAML that trains."""
+    from polyrank.cli.bundles import named, named_paths
     from polyrank.errors import ConfigError
     from polyrank.starter import write_starter
 
@@ -29,8 +36,8 @@ def init(
         raise ConfigError(
             "exists already", where=str(out), hint="Give --force to replace it, or another --out."
         )
-    named = {name: str(column) for name, column in named_paths(labels).items()}
-    guess = write_starter(log, out, labels=named, tables=named_paths(tables))
-    tasks = ", ".join(guess.schema.task_names)
-    typer.echo(f"{out}: {len(guess.schema.features)} features; tasks {tasks}")
-    typer.echo(f"Read it, mend what was guessed wrong, then: polyrank train {out}")
+    tasks = named("--label", "NAME=COLUMN or NAME=COLUMN=VALUE", labels)
+    guess = write_starter(log, out, labels=tasks, tables=named_paths(tables))
+    names = ", ".join(guess.schema.task_names)
+    typer.echo(f"{out}: {len(guess.schema.features)} features; tasks: {names}")
+    typer.echo(f"Read it, mend what was guessed wrong, then: polyrank validate {out}")

@@ -24,3 +24,6 @@ Tables = Annotated[
     typer.Option("--table", metavar="NAME=PATH", help="A side table instead of the bundle's."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Metrics = Annotated[
+    list[str], typer.Option("--metric", metavar="NAME", help="Only this metric, as auc.")
+]

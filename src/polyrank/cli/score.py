@@ -18,7 +18,7 @@ def score(
     tables: Tables = [],  # noqa: B006
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Predict every task for every row; the rows keep their order."""
+    """Predict every task for every row, in the rows' order."""
     from polyrank.cli.bundles import open_scorer
 
     rows = open_scorer(bundle, tables).score_file(log, out, keep=keep, replace=force)

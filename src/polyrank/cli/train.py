@@ -21,34 +21,29 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
-    """Train, choose by validation, evaluate, and write a bundle."""
-    from polyrank.cli.tables import console, ledger_line, metric_table
+    """Train, choose by validation, evaluate, write a bundle."""
     from polyrank.config import load_config
-    from polyrank.run import (
-        evaluations,
-        find_root,
-        is_main_process,
-        progress,
-        run_folder,
-        train_bundle,
-    )
+    from polyrank.errors import ConfigError
+    from polyrank.run import find_root, is_main_process, progress, run_folder, train_bundle
     from polyrank.training import open_sources
 
-    run = load_config(config, [*settings, *([f"output={output}"] if output else [])])
+    if strict and not resume:
+        raise ConfigError("--strict goes with --resume")
+    run = load_config(config, settings)
+    if output is not None:
+        run = run.model_copy(update={"output": str(output)})
     sources = open_sources(run.data, find_root(run, config, data_root))
+    folder = run_folder(run)
     with progress(quiet=quiet) as watcher:
         bundle = train_bundle(
             run,
             sources,
-            run_folder(run),
+            folder,
             resume="never" if not resume else "strict" if strict else "auto",
             watcher=watcher,
             save=True,
         )
-    if not is_main_process():
-        return
-    out = console()
-    out.print(ledger_line(bundle.card.ledger), highlight=False)
-    for part, evaluation in evaluations(bundle).items():
-        out.print(metric_table(evaluation, part))
-    out.print(f"bundle {run_folder(run) / 'bundle'}, version {bundle.version[:12]}")
+    if is_main_process():
+        from polyrank.cli.summary import show_run
+
+        show_run(bundle, folder)

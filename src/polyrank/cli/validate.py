@@ -1,24 +1,39 @@
 """``polyrank validate``: everything that is wrong with a configuration and its log, at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import typer
 
 from polyrank.cli.options import ConfigPath, DataRoot, Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polyrank.errors import PolyrankError
+
 
 def validate(config: ConfigPath, settings: Settings = [], data_root: DataRoot = None) -> None:  # noqa: B006
-    """Check the configuration and read the whole log once; print every problem."""
-    from polyrank.config import load_config
-    from polyrank.errors import DataError
-    from polyrank.run import find_root, open_sources, validate_sources
+    """Tell every problem of a configuration and its log at once."""
+    from polyrank.check import check_run
 
-    run = load_config(config, settings)
-    sources = open_sources(run, find_root(run, config, data_root))
-    problems, warnings, rows = validate_sources(run, sources)
-    for warning in warnings:
+    found = check_run(config, settings, data_root)
+    for warning in found.warnings:
         typer.echo(f"warning: {warning}")
+    if found.problems:
+        raise _all(found.problems, config.name)
+    assert found.schema is not None, "without problems there is a schema"
+    rows = "" if found.rows is None else f"{found.rows:,} rows, "
+    features, tasks = len(found.schema.features), len(found.schema.tasks)
+    typer.echo(f"{config.name}: {rows}{features} features, {tasks} tasks: no problem")
+
+
+def _all(problems: Sequence[PolyrankError], where: str) -> PolyrankError:
+    """One error that holds all; the configuration's exit code comes first."""
+    from polyrank.errors import ConfigError, DataError
+
     if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise DataError(f"{len(problems)} problems", where=config.name, problems=tuple(problems))
-    tasks = len(run.schema_.tasks)
-    typer.echo(f"{rows:,} rows, {len(run.schema_.features)} features, {tasks} tasks: no problem")
+        return problems[0]
+    kind = ConfigError if any(p.exit_code == ConfigError.exit_code for p in problems) else DataError
+    return kind(f"{len(problems)} problems", where=where, problems=tuple(problems))
