@@ -18,7 +18,8 @@ from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader, load_side_table
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
-from polyrank.scoring import Scorer, evaluate_rows
+from polyrank.schema import suggest
+from polyrank.scoring import Scorer, check_evaluation, evaluate_rows
 from polyrank.training import (
     Observer,
     Prepared,
@@ -131,6 +132,8 @@ def train_bundle(
         The bundle, with its version if it was saved.
     """
     watcher = watcher or Watcher()
+    check_evaluation(config.schema_, config.evaluation)
+    _check_slices(config, sources)
     with ExitStack() as stack:
         if run_dir is None:
             run_dir = _temporary_folder(stack)
@@ -149,6 +152,19 @@ def train_bundle(
 def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
     """The evaluations in a bundle's card, by part."""
     return {part: Evaluation.from_json(text) for part, text in bundle.card.metrics.items()}
+
+
+def _check_slices(config: RunConfig, sources: Sources) -> None:
+    """The report comes after training; what it asks for is checked before."""
+    for log in sources.logs.values() if config.evaluation.slices else ():
+        known = {*log.schema().names, *config.schema_.feature_columns()}
+        for name in config.evaluation.slices:
+            if name not in known:
+                raise ConfigError(
+                    f"no column {name!r} to slice by",
+                    where="evaluation.slices",
+                    hint=suggest(name, known),
+                )
 
 
 def _temporary_folder(stack: ExitStack) -> Path:

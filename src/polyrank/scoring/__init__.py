@@ -5,6 +5,7 @@ Batch scoring, ranking and evaluation take this one way: the bundle's encoders, 
 
 from polyrank.scoring.engine import Engine, TorchEngine
 from polyrank.scoring.evaluation import (
+    check_evaluation,
     compare_scorers,
     evaluate_log,
     evaluate_rows,
@@ -18,6 +19,7 @@ __all__ = [
     "Engine",
     "Scorer",
     "TorchEngine",
+    "check_evaluation",
     "compare_scorers",
     "evaluate_log",
     "evaluate_rows",

@@ -45,9 +45,23 @@ def evaluate_log(scorer: Scorer, log: Any, config: EvaluationConfig) -> Evaluati
         DataError: The log is refused.
         ConfigError: An unknown metric or slice.
     """
+    check_evaluation(scorer.bundle.schema, config)
     source = open_log(log)
     reader = scorer.reader(source, extra=config.slices, labels=True)
     return evaluate_rows(scorer, reader.chunks("all"), config)
+
+
+def check_evaluation(schema: Schema, config: EvaluationConfig) -> None:
+    """Refuse metrics and draws that no log could be evaluated by, before a row is read.
+
+    Raises:
+        ConfigError: An unknown metric, one that fits none of the tasks, or too few draws.
+    """
+    value = {task: np.zeros(1) for task in schema.task_names}
+    unobserved = {task: np.zeros(1, dtype=np.bool_) for task in schema.task_names}
+    nothing = Observations(predictions=value, labels=value, masks=unobserved)
+    metrics = list(config.metrics) or None
+    evaluate(nothing, schema.tasks, metrics=metrics, resamples=config.resamples)
 
 
 def evaluate_rows(
