@@ -79,6 +79,14 @@ def test_a_value_may_be_named() -> None:
     assert tasks(m="member=True").task("m") == Binary(name="m", label="member", positive=(1,))
 
 
+def test_the_longest_column_before_an_equals_sign_is_meant() -> None:
+    table = pa.table({"a": P["hour"], "a=b": P["hour"] + 100, "c": P["real"]})
+    task = guess_schema(table, labels={"x": "a=b=107"}).schema.task("x")
+    assert task == Binary(name="x", label="a=b", positive=(107,))
+    task = guess_schema(table, labels={"x": "a=7"}).schema.task("x")
+    assert task == Binary(name="x", label="a", positive=(7,))
+
+
 def test_other_scales() -> None:
     schema = tasks(member="member", kids="children", score="score")
     assert schema.task("member") == Binary(name="member")

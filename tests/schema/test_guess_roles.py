@@ -259,6 +259,11 @@ def test_other_moments_are_neither_key_nor_feature(name: str, values: Any) -> No
     assert guessed(**{name: values})[0].keys.time == "time_ms"
 
 
+def test_a_moment_of_the_item_is_no_time_of_the_row() -> None:
+    schema, _ = guessed(time_ms=None, created_at=1_600_000_000 + P["item"] * 1000)
+    assert schema.keys.time is None
+
+
 def test_a_time_with_gaps_is_no_key() -> None:
     schema, _ = guessed(time_ms=null_unless(P["time"], P["click"]))
     assert schema.keys.time is None
@@ -307,7 +312,11 @@ def test_yes_and_no_in_every_form(values: Any, positive: Any, missing: Any) -> N
         ("click_through", P["real"], "leak"),
         ("revenue", P["real"], "money"),
         ("is_rand", np.zeros(ROWS, dtype=np.int8), "It is 0 in every row"),
-        ("comment_stay_time", (np.arange(ROWS) % 20 == 0) * 7, "0 in 95.0% of the rows"),
+        (
+            "comment_stay_time",
+            (np.arange(ROWS) % 20 == 0) * P["time"] % 997,
+            "0 in 95.0% of the rows",
+        ),
         ("watch_time", P["real"], "no time >= 0"),
         ("watch_time", np.full(ROWS, 3), "too little"),
         ("duration", P["milliseconds"], "time spent"),
@@ -456,6 +465,7 @@ def test_a_mask_that_follows_a_click_is_a_space() -> None:
     [
         ("x", RNG.integers(0, 50, ROWS), "categorical"),
         ("x", RNG.integers(0, 10**6, ROWS), "numeric"),
+        ("x", RNG.integers(0, 200, ROWS), "categorical"),
         ("x", RNG.integers(10**12, 10**13, 200)[P["item"] % 200], "categorical"),
         ("zip_code", RNG.integers(10_000, 99_999, ROWS) // 50, "categorical"),
         ("num_rooms", RNG.integers(0, 9, ROWS), "numeric"),
@@ -490,6 +500,7 @@ def test_zeros_with_a_long_tail_are_scaled_by_the_logarithm() -> None:
         (np.where(P["click"], P["price"], -1.0), (-1.0,)),
         (np.where(P["click"], P["city"], "UNKNOWN"), ("UNKNOWN",)),
         (np.where(P["click"], P["city"], ""), ("",)),
+        (np.where(P["click"], "?", "-"), ()),
     ],
 )
 def test_values_that_stand_for_missing(values: Any, missing: Any) -> None:
@@ -542,6 +553,18 @@ def test_pasts_share_the_ids_they_repeat(name: str, values: Any, shares: str | N
         assert isinstance(feature, Sequence)
         assert (feature.shares, feature.pooling) == (shares, "attention")
         assert feature.separator == (None if isinstance(values[0], list) else " ")
+
+
+def test_a_past_of_categories_is_none_of_items_even_if_the_numbers_are_the_same() -> None:
+    small = P["item"] - P["item"].min()
+    past = [[int(i) % 9 for i in row] for row in P["past"]]
+    assert feature_of("recent_categories", past, item_id=small).kind == "bag"
+    assert feature_of("recent_ids", past, item_id=small).kind == "sequence"
+
+
+@pytest.mark.parametrize("name", ["category", "gender", "tags"])
+def test_values_that_differ_within_it_speak_against_a_trait(name: str) -> None:
+    assert feature_of(name, P["device"]).side == "context"
 
 
 def test_a_past_without_an_item_is_a_bag() -> None:

@@ -63,14 +63,19 @@ def _refuse_unlabelled(name: str, profile: Profile) -> None:
 def ask_tasks(asked: Asked, profiles: Mapping[str, Profile], guessed: Found) -> Found:
     """The tasks that were asked for; what was guessed beside them is neither label nor feature.
 
+    Args:
+        asked: What was asked for.
+        profiles: All columns.
+        guessed: From the columns that were not asked for.
+
     Raises:
         ConfigError: A column whose values do not say which of them mean 1, or that hardly hold
             one class.
     """
     columns = {column for column, _ in asked.values()}
-    found = Found(refused={c: why for c, why in guessed.refused.items() if c not in columns})
+    found = Found(refused=dict(guessed.refused))
     for task in guessed.tasks.values():
-        for column in {task.label, task.mask} - columns - {None}:
+        for column in {task.label, task.mask} - {None}:
             found.refused[str(column)] = "It looks like a label, but is none of those asked for."
     for name, (column, value) in asked.items():
         found.tasks[name] = _task(name, profiles[column], value)

@@ -37,7 +37,7 @@ def guess_spaces(found: Found, profiles: Mapping[str, Profile]) -> None:
     }
     for name, task in found.tasks.items():
         others = {other: rows for other, rows in yes.items() if other != name}
-        parent = None if known[name].all() else _tightest(known[name], others)
+        parent = _tightest(known[name], others)
         if parent is not None:
             found.tasks[name] = task.model_copy(update={"within": parent})
             found.notes[name] += f"; null unless {parent!r} is 1, so that is its space"
