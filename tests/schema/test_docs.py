@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -29,6 +31,11 @@ def test_there_are_examples() -> None:
     for name in with_examples:
         module = importlib.import_module(f"polyrank.{name}")
         assert doctest.testmod(module).attempted > 0
+
+
+def test_a_schema_needs_no_arrow() -> None:
+    code = "import polyrank.schema, sys; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_guessing_is_loaded_when_it_is_asked_for() -> None:
