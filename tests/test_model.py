@@ -10,7 +10,7 @@ import torch
 
 from polyrank.data import Batch, Reader, open_log
 from polyrank.heads import build_head, masked_mean
-from polyrank.model import DCNv2, ModelConfig, RankingModel, Towers
+from polyrank.model import AnyInteraction, DCNv2, ModelConfig, NoInteraction, RankingModel, Towers
 from polyrank.sharing import AnySharing, MMoE, SharedBottom, SingleTask
 from tests import feeds
 
@@ -21,9 +21,21 @@ SHARINGS: list[AnySharing] = [
 ]
 
 
-def _model(sharing: AnySharing, seed: int = 0, **settings: object) -> RankingModel:
-    config = ModelConfig.model_validate(
-        {"embedding_dim": 4, "sharing": sharing, "towers": Towers(widths=(8,)), **settings}
+def _model(
+    sharing: AnySharing,
+    seed: int = 0,
+    *,
+    interaction: AnyInteraction | None = None,
+    embedding_dropout: float = 0.0,
+    seed_offset: int = 0,
+) -> RankingModel:
+    config = ModelConfig(
+        embedding_dim=4,
+        embedding_dropout=embedding_dropout,
+        interaction=interaction or NoInteraction(),
+        sharing=sharing,
+        towers=Towers(widths=(8,)),
+        seed_offset=seed_offset,
     )
     bundle = feeds.bundle()
     return RankingModel(bundle.schema, bundle.encoders.layout, config, seed=seed)
@@ -62,8 +74,7 @@ def test_an_untrained_network_predicts_about_the_training_mean(sharing: AnyShari
 def test_every_parameter_learns_and_table_gradients_are_sparse(
     sharing: AnySharing, interaction: DCNv2 | None
 ) -> None:
-    settings = {} if interaction is None else {"interaction": interaction}
-    model, batch = _model(sharing, **settings).train(), _batch(2000)
+    model, batch = _model(sharing, interaction=interaction).train(), _batch(2000)
     assert batch.labels_BT is not None
     assert batch.observed_BT is not None
     assert batch.weight_B is not None
