@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log1p
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from polyrank.layers.pooling import TargetAttention, mean_pool
 from polyrank.layers.table import FlatTable
 from polyrank.schema import Side
 
+MAX_LENGTH = 2.0
+"""What a list of ``max_length`` entries stands as, about as far out as other numbers."""
 SIDES: tuple[Side, ...] = ("user", "item", "context")
 
 
@@ -39,7 +42,9 @@ class InputLayer(nn.Module):
     computed once a request; within a side come ids, ragged features, vectors and numbers, each in
     the layout's order, and at the very end zeros up to a multiple of 16 columns. A history pooled
     by attention to a target of another side belongs to neither and stands with the context.
-    Pre-computed vectors and numbers enter as they are.
+    Pre-computed vectors and numbers enter as they are. Behind a pooled feature stands
+    log(1 + n) of its n entries, stretched to [-2, 2]: a mean forgets how long the list was, and how
+    often someone liked says most about whether they will again.
 
     All ids of a batch are one look-up in the flat table, hence one sparse gradient.
 
@@ -88,7 +93,7 @@ class InputLayer(nn.Module):
         widths = [
             *((column.name, column.side, dim) for column in layout.ids),
             *(
-                (column.name, side, dim)
+                (column.name, side, dim + 1)
                 for column, side in zip(layout.ragged, self._ragged_sides, strict=True)
             ),
             *((column.name, column.side, column.dim) for column in layout.vectors),
@@ -134,17 +139,26 @@ class InputLayer(nn.Module):
         return ids_BX, self._pool(batch, others)
 
     def _pool(self, batch: Batch, rows: Sequence[Tensor]) -> list[Tensor]:
-        """Pool each ragged feature; ``rows`` holds their entries, then the targets."""
+        """(B, D + 1) of each ragged feature; ``rows`` holds their entries, then the targets."""
         pooled: list[Tensor] = []
         asking = iter(zip(self.attention, rows[len(self._ragged) :], strict=True))
         for column, values_VD in zip(self._ragged, rows, strict=False):
             lengths_B = batch.ragged[column.name].lengths_B
             if column.pooling == "mean":
-                pooled.append(mean_pool(values_VD, lengths_B))
+                pooled_BD = mean_pool(values_VD, lengths_B)
             else:
                 attend, target_BD = next(asking)
-                pooled.append(attend(values_VD, lengths_B, target_BD))
+                pooled_BD = attend(values_VD, lengths_B, target_BD)
+            pooled.append(
+                torch.cat([pooled_BD, _length(lengths_B.to(pooled_BD.dtype), column)], dim=1)
+            )
         return pooled
+
+
+def _length(lengths_B: Tensor, column: RaggedColumn) -> Tensor:
+    """(B, 1): log(1 + n) from -MAX_LENGTH for no entry to MAX_LENGTH for the most."""
+    share_B = torch.log1p(lengths_B) / log1p(column.max_length)
+    return (MAX_LENGTH * (2 * share_B - 1))[:, None]
 
 
 def _side(column: RaggedColumn, id_side: dict[str, Side]) -> Side:
