@@ -1,4 +1,4 @@
-"""A fork server: torch is imported once, each child trains, is killed, and is compared."""
+"""A fork server for the tests that kill trainers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.server import ForkServer
+from tests.training.forkserver import ForkServer
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """Children share its encoded log; none of its own threads or torch operations ran before."""
+    """One for all tests; the runs are in folders of their own."""
     with ForkServer(tmp_path_factory.mktemp("crash")) as running:
         yield running

@@ -2,69 +2,78 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.server import ForkServer, result_of
+from tests.training.forkserver import ForkServer
 from tests.training.runs import lines
+from tests.training.worker import Order
 
 KILLS = 40
 TERMINATIONS = 20
 GRACE_SECONDS = 30.0
 INTERRUPTED = 75
+SETTINGS: dict[str, Any] = {
+    "epochs": 2,
+    "checkpoint": {"every": 3, "keep": 2},
+    "select": {"every": 5, "patience": 0},
+}
+
+
+def result(run: Path) -> Any:
+    return json.loads((run / "result-0.json").read_text())
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that was left alone."""
+
+    result: Any
+    log: list[dict[str, Any]]
+    seconds: float
 
 
 @pytest.fixture(scope="module")
-def whole(server: ForkServer) -> tuple[dict[str, Any], list[dict[str, Any]], float]:
-    """The result and the log of a run that is left alone, and how long its loop takes."""
-    run = server.folder / "first"
-    assert server.wait(server.start(run, "never")) == 0, (run / "error.txt").read_text()
+def whole(server: ForkServer) -> Whole:
     run = server.folder / "whole"
-    pid = started(server, run, "never")
+    pid = server.start_ready(order(server, run))
     begun = time.monotonic()
-    assert server.wait(pid) == 0
-    seconds = time.monotonic() - begun
-    assert result_of(run) == result_of(server.folder / "first")
-    return result_of(run), lines(run), seconds
+    assert server.wait(pid) == 0, (run / "error-0.txt").read_text()
+    return Whole(result(run), lines(run), time.monotonic() - begun)
 
 
-def started(server: ForkServer, run: Path, resume: str) -> int:
-    """A trainer that is about to train."""
-    (run / "ready").unlink(missing_ok=True)
-    pid = server.start(run, resume)
-    while not (run / "ready").exists():
-        time.sleep(0.001)
-    return pid
+def order(server: ForkServer, run: Path, resume: str = "never") -> Order:
+    return server.order(run, settings=SETTINGS, resume=resume)
 
 
-def finish(server: ForkServer, run: Path, whole: Any) -> None:
+def finish(server: ForkServer, run: Path, whole: Whole) -> None:
     """Resume, and compare with the run that was left alone."""
-    status = server.wait(server.start(run, "auto"))
-    assert status == 0, (run / "error.txt").read_text()
-    result, log, _ = whole
-    assert result_of(run) == result
-    assert lines(run) == log
+    status = server.wait(server.start(order(server, run, "auto")))
+    assert status == 0, (run / "error-0.txt").read_text()
+    assert result(run) == whole.result
+    assert lines(run) == whole.log
 
 
 @pytest.mark.timeout(300)
-def test_kill_at_any_moment(server: ForkServer, whole: Any) -> None:
+def test_kill_at_any_moment(server: ForkServer, whole: Whole) -> None:
     rng = random.Random(1)
-    killed = 0
-    number = 0
+    killed = number = 0
     while killed < KILLS:
         run = server.folder / f"kill-{number}"
         number += 1
         resume = "never"
         # Up to three kills in one run, the later ones while it resumes.
         for _ in range(rng.randint(1, 3)):
-            pid = started(server, run, resume)
-            time.sleep(rng.uniform(0, whole[2]))
+            pid = server.start_ready(order(server, run, resume))
+            time.sleep(rng.uniform(0, 0.9) * whole.seconds)
             os.kill(pid, signal.SIGKILL)
             status = server.wait(pid)
             assert status in (-signal.SIGKILL, 0)
@@ -74,14 +83,14 @@ def test_kill_at_any_moment(server: ForkServer, whole: Any) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_terminate_at_any_moment(server: ForkServer, whole: Any) -> None:
+def test_terminate_at_any_moment(server: ForkServer, whole: Whole) -> None:
     rng = random.Random(2)
     stopped = number = 0
     while stopped < TERMINATIONS:
         run = server.folder / f"term-{number}"
         number += 1
-        pid = started(server, run, "never")
-        time.sleep(rng.uniform(0.1, 0.7) * whole[2])
+        pid = server.start_ready(order(server, run))
+        time.sleep(rng.uniform(0.1, 0.7) * whole.seconds)
         os.kill(pid, rng.choice([signal.SIGTERM, signal.SIGINT]))
         begun = time.monotonic()
         status = server.wait(pid)
@@ -90,14 +99,14 @@ def test_terminate_at_any_moment(server: ForkServer, whole: Any) -> None:
         assert status in (INTERRUPTED, 0, -signal.SIGTERM, 1)
         if status == INTERRUPTED:
             stopped += 1
-            assert "stopped by SIG" in (run / "error.txt").read_text()
+            assert "InterruptedRun: stopped by SIG" in (run / "error-0.txt").read_text()
         finish(server, run, whole)
 
 
-def test_a_second_signal_ends_the_run_at_once(server: ForkServer, whole: Any) -> None:
+def test_a_second_signal_ends_the_run_at_once(server: ForkServer, whole: Whole) -> None:
     run = server.folder / "twice"
-    pid = started(server, run, "never")
-    time.sleep(whole[2] / 4)
+    pid = server.start_ready(order(server, run))
+    time.sleep(whole.seconds / 4)
     os.kill(pid, signal.SIGSTOP)
     # Both are pending when the process goes on: the second comes before any step boundary.
     os.kill(pid, signal.SIGTERM)
@@ -107,13 +116,15 @@ def test_a_second_signal_ends_the_run_at_once(server: ForkServer, whole: Any) ->
     finish(server, run, whole)
 
 
-def test_two_trainers_in_one_folder(server: ForkServer, whole: Any) -> None:
+def test_two_trainers_in_one_folder(server: ForkServer, whole: Whole) -> None:
     run = server.folder / "both"
-    first = started(server, run, "never")
-    time.sleep(0.1)
-    second = server.start(run, "auto")
-    statuses = sorted([server.wait(first), server.wait(second)])
-    assert statuses in ([0, 2], [0, 0])
-    if statuses == [0, 2]:
-        assert "another trainer holds" in (run / "error.txt").read_text()
-    assert result_of(run) == whole[0]
+    first = server.start_ready(order(server, run))
+    while not (run / "log.jsonl").exists():
+        time.sleep(0.001)
+    os.kill(first, signal.SIGSTOP)
+    assert server.wait(server.start(order(server, run, "auto"))) == 2
+    message = (run / "error-0.txt").read_text()
+    assert f"another trainer holds this run directory: pid {first}" in message
+    os.kill(first, signal.SIGCONT)
+    assert server.wait(first) == 0
+    assert result(run) == whole.result

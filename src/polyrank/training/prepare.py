@@ -227,13 +227,8 @@ class _Preparation:
             chunks = spans.watch(part, self._chunks(readers, part))
             if part == "validation":
                 chunks = unseen.watch(chunks)
-            logs[part] = EncodedLog.build(
-                self._cache / part,
-                encoders,
-                self._reported(f"encode {part}", chunks),
-                fingerprint=self._key(part),
-                max_bytes=self._bytes_left(logs),
-            )
+            room = self._bytes_left(logs)
+            logs[part] = self._encode(part, encoders, chunks, room)
         if WHOLE not in self._sources.logs:
             spans.refuse_backward()
         ledger.check()
@@ -251,6 +246,26 @@ class _Preparation:
         }
         self._commit(encoders, facts)
         return self._prepared(encoders, logs, facts)
+
+    def _encode(
+        self, part: Part, encoders: Encoders, chunks: Iterator[pa.Table], max_bytes: int
+    ) -> EncodedLog:
+        try:
+            return EncodedLog.build(
+                self._cache / part,
+                encoders,
+                self._reported(f"encode {part}", chunks),
+                fingerprint=self._key(part),
+                max_bytes=max_bytes,
+            )
+        except ConfigError as error:
+            if error.where is not None:
+                raise
+            raise ConfigError(
+                f"the cache is full: {error.message}",
+                where="data.cache_max_bytes",
+                hint=f"Raise it; the parts before {part!r} are counted, too.",
+            ) from error
 
     def _readers(self, ledger: Ledger) -> dict[Part, Reader]:
         """One for each part."""

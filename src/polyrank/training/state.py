@@ -60,7 +60,6 @@ class RunState:
     history: list[dict[str, Any]] = field(default_factory=list)
     """The evaluation records, without their timing."""
 
-    @property
     def finished(self) -> bool:
         """Whether the run ended."""
         return self.stopped is not None

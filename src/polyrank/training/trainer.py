@@ -102,12 +102,12 @@ class Trainer:
         """
         self.stepper.model.train()
         self._settle()
-        while not self.state.finished:
+        while not self.state.finished():
             epoch, start = divmod(self.state.step, self.steps_per_epoch)
             for batch in self._batches(epoch, start):
                 self._step(batch)
                 self._settle()
-                if self.state.finished:
+                if self.state.finished():
                     break
         if self._agree(torch.zeros(0))[1]:
             self._leave()

@@ -1,0 +1,144 @@
+"""A process that has imported everything and run nothing, and forks a trainer when asked.
+
+The pools of OpenMP and autograd do not survive a fork, so the server runs no operation of torch
+itself. Without it every trainer of a test would spend seconds on imports.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.training.worker import Order, work
+
+ROOT = Path(__file__).parents[2]
+_LATE = ("torch.", "sympy", "mpmath", "pandas", "pyarrow.", "numpy.")
+
+
+class ForkServer:
+    """The server, from the side of the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.forkserver", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+        )
+        # The first trainer makes the log and tells the server what is imported late.
+        run = self.folder / "warm-up"
+        status = self.wait(self.start(self.order(run, settings={"epochs": 1})))
+        assert status == 0, (run / "error-0.txt").read_text()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+
+    def order(self, run: Path, **more: object) -> Order:
+        """An order on the server's own log."""
+        given: dict[str, object] = {"run": str(run), "cache": str(self.folder / "cache"), **more}
+        return Order(**given)  # type: ignore[arg-type]
+
+    def start(self, order: Order) -> int:
+        """Fork a trainer; its process id."""
+        return int(self._ask(order.dump()))
+
+    def start_many(self, order: Order, world: int) -> list[int]:
+        """Fork processes that find each other, as torchrun would; their ids by rank."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        pids = []
+        for rank in map(str, range(world)):
+            environment = {**common, "RANK": rank, "LOCAL_RANK": rank}
+            pids.append(self.start(Order(**{**vars(order), "environment": environment})))
+        return pids
+
+    def start_ready(self, order: Order) -> int:
+        """Fork a trainer, and return when it is about to train."""
+        ready = Path(order.run) / "ready-0"
+        ready.unlink(missing_ok=True)
+        pid = self.start(order)
+        while not ready.exists():
+            time.sleep(0.001)
+        return pid
+
+    def wait(self, pid: int) -> int:
+        """The exit status of a child, negative for a signal, once it has ended."""
+        return int(self._ask(str(pid)))
+
+    def wait_all(self, pids: list[int]) -> list[int]:
+        """The exit statuses of several."""
+        return [self.wait(pid) for pid in pids]
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+def serve(folder: Path) -> None:
+    """Answer until the input ends: to an order, a process id; to an id, its exit status."""
+    # What a killed process wrote, the kernel has; only a crash of the machine needs the sync.
+    os.fsync = lambda fd: None
+    late = folder / "modules.txt"
+    for line in sys.stdin:
+        if line.startswith("{"):
+            _import(late)
+            answer = _fork(Order.parse(line), late)
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(int(line), 0)[1])
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+def _fork(order: Order, late: Path) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    os.environ.update(order.environment)
+    status = work(order)
+    if not late.exists():
+        late.write_text(" ".join(name for name in sys.modules if name.startswith(_LATE)))
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+def _import(late: Path) -> None:
+    """Much is imported on first use, by torch.optim and by pyarrow: here once, not per child."""
+    if late.exists():
+        for module in late.read_text().split():
+            with suppress(ImportError):
+                importlib.import_module(module)
+        late.write_text("")
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
