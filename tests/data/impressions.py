@@ -83,7 +83,7 @@ def schema_of(*, vector: bool = True, **changes: Any) -> Schema:
 def columns_of(num_rows: int = NUM_ROWS) -> dict[str, list[Any]]:
     """The log: every row clean, and every row with a click observed."""
     rows = range(num_rows)
-    click = [int(row % 3 == 0) for row in rows]
+    click = [int(row * 7 % 10 < 3) for row in rows]
     return {
         "user_id": [100 + row % 7 for row in rows],
         "item_id": [f"item-{row % 11}" for row in rows],
@@ -99,7 +99,7 @@ def columns_of(num_rows: int = NUM_ROWS) -> dict[str, list[Any]]:
         "vec": [None if row == 8 else [0.5, -1.0, float(row)] for row in rows],
         "click": click,
         "like": [float(row % 2) if click[row] else None for row in rows],
-        "watch_ms": [None if row == 9 else 250.0 * row for row in rows],
+        "watch_ms": [None if row == 9 else 250.0 * (row * 17 % 23) for row in rows],
         "rating": [1.0 + row % 5 for row in rows],
         "asked": [int(row % 2 == 0) for row in rows],
     }

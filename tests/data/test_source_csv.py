@@ -165,7 +165,8 @@ def test_the_ways_of_writing_csv(
         (b"a,b\n\xff,2\n", "utf-8"),
         (b"\xff,b\n1,2\n", "utf-8"),
         (b'a,b\n"x,2\n', "log.csv"),
-        (b"a,b\n" + b"x" * 6_000_000 + b",2\n", "log.csv"),
+        (b"a,b\n" + b"x" * 10_000_000 + b",2\n", "block"),
+        (b"a,b\n1,2\n" + b"x" * 10_000_000 + b",2\n", "block"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyrank.data.source import Source, open_log
+from polyrank.data.sources.files import FileSource
+from polyrank.data.sources.parquet import ParquetFormat
 from polyrank.errors import ConfigError, DataError
 
 
@@ -129,6 +131,11 @@ def test_a_file_that_vanishes_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"x\.parquet"):
         list(source.chunks())
+
+
+def test_a_file_that_vanishes_before_it_is_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.parquet: cannot be opened"):
+        FileSource([tmp_path / "gone.parquet"], ParquetFormat())
 
 
 def test_every_damaged_file_is_named_at_once(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ def broken(rule: Rule, bad_B: NDArray[np.bool_], values: pa.Array) -> list[Fault
 
 
 def python_of(scalar: Any) -> object:
-    """The value of a pyarrow scalar, also where it is text that cannot be decoded."""
+    """The value of a pyarrow scalar, also where Python has no such text or time."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
         return "(text that is not UTF-8)"
+    except (ValueError, OverflowError):
+        return scalar.value
 
 
 def shown(value: object) -> str:
@@ -108,9 +110,6 @@ class FaultLog:
 
     def __init__(self) -> None:
         self._tallies: dict[Rule, _Tally] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._tallies)
 
     def add(self, faults: Iterable[Fault], *, origin: str, first_row: int) -> None:
         """Count the faults of a chunk that starts at ``first_row`` of ``origin``."""

@@ -46,6 +46,7 @@ class Join:
 
     Raises:
         ConfigError: A table that is not declared, or a declared one that is not given.
+        DataError: Keys that are null or repeat.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Join:
         self._sides: list[tuple[SideTable, KeyIndex, pa.Table]] = []
         for side in schema.tables:
             table = tables[side.name]
+            refuse_all(_placed(_key_problems(table, side), f"table {side.name!r}"))
             taken = [n for n in offered(table, side) if columns is None or n in columns]
             if taken:
                 index = index_of(table.column(side.key))

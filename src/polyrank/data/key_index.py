@@ -103,12 +103,12 @@ class TextIndex:
 
 def _distinct_hashes(keys: Any) -> tuple[np.uint64, Rows]:
     """A seed under which no two keys have one hash, and the hashes."""
-    for attempt in range(16):
+    attempt, hash_N = 0, np.zeros(2, np.int64)
+    while len(np.unique(hash_N)) < len(hash_N):
+        attempt += 1
         seed = seed_of(f"key index {attempt}")
         hash_N = hash_column(keys, seed).view(np.int64)
-        if len(np.unique(hash_N)) == len(hash_N):
-            return seed, hash_N
-    raise AssertionError("the keys of a table are distinct")
+    return seed, hash_N
 
 
 def _is_dense(key_N: Rows) -> bool:

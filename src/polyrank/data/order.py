@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from polyrank.data.arrays import plain
 from polyrank.data.canonical import canonical_table
 from polyrank.data.dedup import Repetitions
+from polyrank.data.faults import python_of
 from polyrank.data.hashing import U64, hash_rows
 from polyrank.data.preflight import inspect_source, refuse_all
 from polyrank.data.roles import Use, Wanted, feature_uses, gather, key_uses, label_uses
@@ -33,8 +34,8 @@ def time_range(source: Source, column: str) -> tuple[Any, Any]:
         pc.min_max(canonical_table(chunk, columns)[0].column(column))
         for chunk in source.chunks([column])
     ]
-    low = pc.min(pa.array([end["min"].as_py() for end in ends], dtype))
-    high = pc.max(pa.array([end["max"].as_py() for end in ends], dtype))
+    low = pc.min(pa.array([end["min"] for end in ends], dtype))
+    high = pc.max(pa.array([end["max"] for end in ends], dtype))
     return low, high
 
 
@@ -68,7 +69,7 @@ def check_order(logs: Mapping[str, Source], schema: Schema) -> dict[str, tuple[A
         if pc.greater(ranges[one][1], ranges[other][0]).as_py()
     ]
     refuse_all(problems)
-    return {name: (low.as_py(), high.as_py()) for name, (low, high) in ranges.items()}
+    return {name: (python_of(low), python_of(high)) for name, (low, high) in ranges.items()}
 
 
 def check_disjoint(logs: Mapping[str, Source], schema: Schema) -> None:
@@ -118,7 +119,8 @@ def _hashes(source: Source, schema: Schema, names: Sequence[str]) -> Iterator[U6
 
 def _overlap(one: str, end: Any, other: str, begin: Any, column: str) -> DataError:
     return DataError(
-        f"the {one} log runs until {end.as_py()}, and the {other} log begins at {begin.as_py()}",
+        f"the {one} log runs until {python_of(end)}, and the {other} log begins at "
+        f"{python_of(begin)}",
         where=f"column {column!r}",
         hint=f"Every row of {one} has to come before {other}; cut one of them.",
     )

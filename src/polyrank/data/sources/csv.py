@@ -138,7 +138,7 @@ def _header(path: Path, origin: str) -> tuple[list[str], bool]:
             names = next(rows, None)
             if names is None:
                 raise ValueError("it is empty, without even a header")
-            return names, next(rows, None) is not None
+            return names, any(line.strip() for line in text)
     except (OSError, ValueError, csv.Error) as error:
         raise unreadable(origin, "CSV", error) from error
 

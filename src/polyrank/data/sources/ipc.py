@@ -13,7 +13,6 @@ from polyrank.data.faults import Fault
 from polyrank.data.sources.base import CHUNK_ROWS, Need
 from polyrank.data.sources.files import FileFacts, unreadable
 from polyrank.data.sources.rechunk import rechunk
-from polyrank.errors import DataError
 
 _MAGIC = b"ARROW1"
 _FEATHER_1 = b"FEA1"
@@ -31,8 +30,6 @@ class IpcFormat:
         try:
             with _opened(path) as (schema, _, num_rows):
                 return FileFacts(schema, num_rows)
-        except DataError:
-            raise
         except _DAMAGE as error:
             raise unreadable(origin, "Arrow", error) from error
 
@@ -47,8 +44,6 @@ class IpcFormat:
                 for table in rechunk(_checked(batches, names), self._chunk_rows):
                     yield table, ()
                     row += table.num_rows
-        except DataError:
-            raise
         except _DAMAGE as error:
             raise unreadable(origin, "Arrow", error, row) from error
 

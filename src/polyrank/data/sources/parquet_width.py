@@ -98,8 +98,6 @@ def longest_strings(first_row: Any) -> dict[str, int]:
 
 
 def _longest(values: Any) -> int:
-    if not pa.types.is_string(values.type) and not pa.types.is_binary(values.type):
-        values = values.cast(pa.large_binary())
     return int(pc.max(pc.binary_length(values)).as_py() or 0)
 
 

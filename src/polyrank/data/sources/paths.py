@@ -59,11 +59,11 @@ def format_of(files: Sequence[Path]) -> str:
 
 def display_names(files: Sequence[Path]) -> list[str]:
     """Short names that tell the files apart."""
-    for depth in range(1, 16):
+    depth, names = 1, [file.name for file in files]
+    while len(set(names)) < len(names):
+        depth += 1
         names = ["/".join(file.parts[-depth:]) for file in files]
-        if len(set(names)) == len(names):
-            return names
-    return [str(file) for file in files]
+    return names
 
 
 def _expand(name: str, root: Path) -> list[Path]:
