@@ -96,6 +96,8 @@ def _check_data(schema: Schema, data: DataConfig, root: Path, found: Findings) -
         split = data.split if part == WHOLE else None
         if readable is not None:
             for problem in validate_log(source, readable, tables, split=split):
+                if part != WHOLE:
+                    problem.where = f"{part}: {problem.where}" if problem.where else part
                 found.add(problem)
     if found.problems:
         _allow_quarantined(schema, data, logs, tables, found)

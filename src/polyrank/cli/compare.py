@@ -29,4 +29,4 @@ def compare(
     if as_json:
         typer.echo(result.to_json())
     else:
-        show_comparison(console(), result, f"A {a}, B {b} on {log}")
+        show_comparison(console(), result, f"A {a}, B {b} on {log}", metrics)

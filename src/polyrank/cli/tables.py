@@ -14,7 +14,7 @@ from rich.text import Text
 from polyrank.cli.numbers import number, signed
 
 if TYPE_CHECKING:
-    from polyrank.evaluation import Comparison, Evaluation, EvaluationRow
+    from polyrank.evaluation import Comparison, ComparisonRow, Evaluation, EvaluationRow
 
 WIDTH = 100
 """Columns where standard output is no terminal."""
@@ -31,14 +31,15 @@ HEADINGS = {
     "rmse": "RMSE",
     "xauc": "XAUC",
 }
-MAIN = {
-    "binary": ("auc", "gauc", "log_loss", "ne", "ece", "ratio"),
-    "number": ("mae", "rmse", "xauc", "ratio"),
-}
-"""What is shown of a kind of task unless more is asked for."""
+MAIN = ("auc", "gauc", "log_loss", "ne", "ece", "mae", "rmse", "xauc", "ratio")
+"""What is shown unless more is asked for."""
+MAIN_OF_SLICES = ("auc", "gauc", "log_loss", "mae", "xauc", "ratio")
 MOST_VALUES = 20
 """Values of a sliced column in a table; those with the most rows come first."""
+_MOST_PLACES = 3
+_WIDEST_VALUE = 24
 _METRIC_WIDTH = 10
+_ORDER = (*MAIN, *HEADINGS)
 
 
 def console() -> Console:
@@ -56,49 +57,40 @@ def show_evaluation(
         out: Where to.
         evaluation: What to show.
         title: Of the first table.
-        metrics: Names to show; empty: the main ones of each kind of task.
+        metrics: Names to show; empty: the main ones.
     """
-    wanted = set(metrics) or {name for names in MAIN.values() for name in names}
-    rows = [row for row in evaluation.rows if row.metric in wanted]
+    whole = _chosen((row for row in evaluation.rows if row.slice is None), metrics or MAIN)
+    sliced = (row for row in evaluation.rows if row.slice is not None)
+    parts = _by_column(_chosen(sliced, metrics or MAIN_OF_SLICES))
     show_title(out, title)
-    for table in _tables([row for row in rows if row.slice is None], out.width):
-        _show(out, table)
-    for column, part in _by_column(rows).items():
-        show_title(out, f"by {column}")
-        for table in _tables(part, out.width, sliced=True):
-            _show(out, table)
-    out.print(_caption(evaluation), style="dim", soft_wrap=True)
+    _show(out, _tables(whole, out.width))
+    for column, rows in parts.items():
+        show_title(out, f"\nby {column}")
+        _show(out, _tables(rows, out.width, sliced=True))
+    _note(out, _caption(evaluation))
+    for reason in _reasons([*whole, *(row for rows in parts.values() for row in rows)]):
+        _note(out, reason)
+
+
+def show_comparison(
+    out: Console, comparison: Comparison, title: str, metrics: Sequence[str] = ()
+) -> None:
+    """Paired differences with their intervals; a star where the interval leaves out 0."""
+    rows = [row for row in comparison.rows if row.metric in (metrics or MAIN)]
+    show_title(out, title)
+    share = f"{comparison.confidence:.0%} interval"
+    cells = [_comparison_cells(row) for row in rows if row.reason is None]
+    show_cells(out, ("task", "metric", "A", "B", "B - A", share, ""), cells, num_left=2)
+    if comparison.unit is not None:
+        draws = f"{comparison.resamples} paired draws of {comparison.unit}s"
+        _note(out, f"* leaves out 0. {draws}; what another seed would do is not in it.")
     for reason in _reasons(rows):
-        out.print(f"undefined: {reason}", markup=False, soft_wrap=True)
+        _note(out, reason)
 
 
 def show_title(out: Console, title: str) -> None:
     """A line of its own: over a table, rich would break it to the table's width."""
     out.print(title, style="bold", markup=False, soft_wrap=True)
-
-
-def show_comparison(out: Console, comparison: Comparison, title: str) -> None:
-    """Paired differences with their intervals; a star where the interval leaves out 0."""
-    show_title(out, title)
-    share = f"{comparison.confidence:.0%} interval"
-    table = _table(("task", "metric", "A", "B", "B - A", share, ""), 2)
-    for row in comparison.rows:
-        interval = "" if math.isnan(row.lower) else f"{signed(row.lower)} to {signed(row.upper)}"
-        cells = (
-            row.task,
-            HEADINGS.get(row.metric, row.metric),
-            number(row.a),
-            number(row.b),
-            signed(row.difference),
-            interval,
-            "*" if row.significant else "",
-        )
-        table.add_row(*map(Text, cells))
-    _show(out, table)
-    draws = f"{comparison.resamples} draws of {comparison.unit}s" if comparison.unit else "no draws"
-    out.print(f"* the interval leaves out 0; {draws}, paired. Seeds differ, too.", style="dim")
-    for reason in _reasons(comparison.rows):
-        out.print(f"undefined: {reason}", markup=False, soft_wrap=True)
 
 
 def show_cells(
@@ -108,7 +100,7 @@ def show_cells(
     table = _table(columns, num_left)
     for row in rows:
         table.add_row(*map(Text, row))
-    _show(out, table)
+    out.print(table)
 
 
 def ledger_line(ledger: Mapping[str, Any]) -> str:
@@ -120,21 +112,47 @@ def ledger_line(ledger: Mapping[str, Any]) -> str:
     )
 
 
-def _show(out: Console, table: Table) -> None:
-    out.print(table)
-    out.print()
+def _show(out: Console, tables: Iterable[Table]) -> None:
+    for place, table in enumerate(tables):
+        if place:
+            out.print()
+        out.print(table)
+
+
+def _note(out: Console, text: str) -> None:
+    out.print(text, style="dim", markup=False, soft_wrap=True)
+
+
+def _chosen(rows: Iterable[EvaluationRow], metrics: Sequence[str]) -> list[EvaluationRow]:
+    return [row for row in rows if row.metric in metrics]
+
+
+def _by_column(rows: Sequence[EvaluationRow]) -> dict[str, list[EvaluationRow]]:
+    """By sliced column, the values with the most rows first."""
+    columns: dict[str, list[EvaluationRow]] = {}
+    for row in rows:
+        columns.setdefault((row.slice or "").partition("=")[0], []).append(row)
+    return {column: _largest_first(found) for column, found in columns.items()}
+
+
+def _largest_first(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
+    sizes: dict[str | None, int] = {}
+    for row in rows:
+        sizes[row.slice] = max(sizes.get(row.slice, 0), row.rows)
+    return sorted(rows, key=lambda row: (-sizes[row.slice], row.slice))
 
 
 def _tables(rows: Sequence[EvaluationRow], width: int, *, sliced: bool = False) -> Iterator[Table]:
     """One for the binary tasks and one for the others, cut where they would be too wide."""
-    for kind, binary in (("binary", True), ("number", False)):
+    for binary in (True, False):
         mine = [row for row in rows if (row.positives is not None) == binary]
-        names = _ordered({row.metric for row in mine}, MAIN[kind])
-        lead = _lead_columns(binary=binary, sliced=sliced)
+        names = {row.metric for row in mine if row.reason is None}
+        metrics = sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else 99)
+        lead = ["value"] * sliced + ["task", "rows"] + ["positive"] * binary
         room = width - sum(_lead_width(mine, name) for name in lead)
         size = max(1, room // _METRIC_WIDTH)
-        for start in range(0, len(names), size):
-            yield _metric_table(mine, names[start : start + size], lead)
+        for start in range(0, len(metrics), size):
+            yield _metric_table(mine, metrics[start : start + size], lead)
 
 
 def _metric_table(
@@ -145,35 +163,21 @@ def _metric_table(
     cells: dict[tuple[str | None, str], dict[str, EvaluationRow]] = {}
     for row in rows:
         cells.setdefault((row.slice, row.task), {})[row.metric] = row
-    shown = _largest({key: next(iter(found.values())).rows for key, found in cells.items()})
-    for key in shown:
-        found = cells[key]
-        first = next(iter(found.values()))
-        told = [Text(_lead_cell(first, name)) for name in lead]
-        table.add_row(*told, *(_value(found[m]) if m in found else None for m in metrics))
-    if len(shown) < len(cells):
-        table.add_row(f"{len(cells) - len(shown)} more: --json")
+    slices = list(dict.fromkeys(slice_ for slice_, _ in cells))
+    for (slice_, _), found in cells.items():
+        if slice_ in slices[:MOST_VALUES]:
+            first = next(iter(found.values()))
+            told = [Text(_lead_cell(first, name)) for name in lead]
+            table.add_row(*told, *(_value(found[m]) if m in found else None for m in metrics))
+    if len(slices) > MOST_VALUES:
+        table.add_row(f"{len(slices) - MOST_VALUES} more values: --json")
     return table
-
-
-def _largest(
-    rows_of: Mapping[tuple[str | None, str], int],
-) -> list[tuple[str | None, str]]:
-    """The keys of the slices with the most rows, in that order, the tasks of each together."""
-    sizes: dict[str | None, int] = {}
-    for (slice_, _), rows in rows_of.items():
-        sizes[slice_] = max(sizes.get(slice_, 0), rows)
-    kept = sorted(sizes, key=lambda slice_: -sizes[slice_])[:MOST_VALUES]
-    return [key for slice_ in kept for key in rows_of if key[0] == slice_]
-
-
-def _lead_columns(*, binary: bool, sliced: bool) -> list[str]:
-    return [*(["value"] if sliced else []), "task", "rows", *(["positive"] if binary else [])]
 
 
 def _lead_cell(row: EvaluationRow, name: str) -> str:
     if name == "value":
-        return (row.slice or "").partition("=")[2]
+        value = (row.slice or "").partition("=")[2]
+        return value if len(value) <= _WIDEST_VALUE else f"{value[: _WIDEST_VALUE - 3]}..."
     if name == "task":
         return row.task
     return f"{row.rows if name == 'rows' else row.positives:,}"
@@ -192,19 +196,6 @@ def _table(columns: Sequence[str], num_left: int) -> Table:
     return table
 
 
-def _by_column(rows: Sequence[EvaluationRow]) -> dict[str, list[EvaluationRow]]:
-    columns: dict[str, list[EvaluationRow]] = {}
-    for row in rows:
-        if row.slice is not None:
-            columns.setdefault(row.slice.partition("=")[0], []).append(row)
-    return columns
-
-
-def _ordered(names: set[str], first: Sequence[str]) -> list[str]:
-    order = [*first, *HEADINGS]
-    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
-
-
 def _value(row: EvaluationRow) -> Text:
     """The value, and under it half the width of its interval."""
     text = Text(number(row.value))
@@ -214,22 +205,47 @@ def _value(row: EvaluationRow) -> Text:
     return text
 
 
+def _comparison_cells(row: ComparisonRow) -> list[str]:
+    interval = "" if math.isnan(row.lower) else f"{signed(row.lower)} to {signed(row.upper)}"
+    return [
+        row.task,
+        HEADINGS.get(row.metric, row.metric),
+        number(row.a),
+        number(row.b),
+        signed(row.difference),
+        interval,
+        "*" if row.significant else "",
+    ]
+
+
 def _caption(evaluation: Evaluation) -> str:
     how = "from all rows" if evaluation.mode == "exact" else "streamed, from sums and histograms"
     if evaluation.unit is None:
         return f"{how}; no intervals"
     share = f"{evaluation.confidence:.0%}"
-    return (
-        f"{how}; ± is half the {share} interval over {evaluation.resamples} draws of "
-        f"{evaluation.unit}s"
-    )
+    draws = f"{evaluation.resamples} draws of {evaluation.unit}s"
+    return f"{how}; ± is half the width of the {share} interval, over {draws}"
 
 
-def _reasons(rows: Iterable[Any]) -> list[str]:
-    """Why values are missing, one sentence each, without repetition."""
-    found = []
+def _reasons(rows: Sequence[EvaluationRow] | Sequence[ComparisonRow]) -> list[str]:
+    """Why values are missing: a line for each metric and reason, with the first places."""
+    asked: dict[str, int] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        place = getattr(row, "slice", None)
+        asked[row.metric] = asked.get(row.metric, 0) + 1
         if row.reason is not None:
-            found.append(f"{row.task} {row.metric}{f' at {place}' if place else ''}: {row.reason}")
-    return list(dict.fromkeys(found))
+            slice_ = getattr(row, "slice", None)
+            place = f"{row.task} at {slice_}" if slice_ else row.task
+            places.setdefault((row.metric, row.reason), []).append(place)
+    return [
+        f"undefined: {HEADINGS.get(metric, metric)}{_placed(found, asked[metric])}: {reason}"
+        for (metric, reason), found in places.items()
+    ]
+
+
+def _placed(places: Sequence[str], num_asked: int) -> str:
+    if len(places) == num_asked:
+        return ""
+    more = len(places) - _MOST_PLACES
+    shown = ", ".join(places[:_MOST_PLACES])
+    return f" of {shown}{f' and {more} more' if more > 0 else ''}"

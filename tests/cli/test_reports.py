@@ -1,0 +1,149 @@
+"""``polyrank evaluate``, ``compare`` and ``card``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+import pytest
+
+from polyrank.bundle import load_bundle
+from polyrank.evaluation import METRICS, Comparison, Evaluation
+from tests.cli.workbench import feed_log, run, succeed, tree_of, write_yaml
+
+
+def test_evaluation_as_json_is_that_of_the_card(trained: Path, bundle: Path) -> None:
+    text = succeed("evaluate", bundle, trained / "test.parquet", "--json", "--resamples", "0")
+    assert Evaluation.from_json(text) == Evaluation.from_json(
+        load_bundle(bundle).card.metrics["test"]
+    )
+
+
+def test_evaluation_as_a_table(trained: Path, bundle: Path) -> None:
+    log = trained / "test.parquet"
+    out = succeed("evaluate", bundle, log, "--resamples", "40")
+    found = Evaluation.from_json(succeed("evaluate", bundle, log, "--json", "--resamples", "40"))
+    assert out.splitlines()[0] == f"{bundle} on {log}"
+    row = found.row("click", "auc")
+    assert f"{row.value:.4f}" in out
+    assert f"±{(row.upper - row.lower) / 2:.4f}" in out
+    assert "from all rows; ± is half the width of the 95% interval, over 40 draws of users" in out
+    assert max(map(len, out.splitlines()[1:])) <= 100
+    assert "…" not in out
+
+
+def test_slices_and_chosen_metrics(trained: Path, bundle: Path) -> None:
+    words = ["--slice", "surface", "--metric", "auc", "--metric", "ndcg@10", "--resamples", "0"]
+    out = succeed("evaluate", bundle, trained / "test.parquet", *words)
+    assert "by surface" in out
+    assert "NDCG@10" in out
+    assert "log loss" not in out
+    assert "no intervals" in out
+    surfaces = pq.read_table(trained / "test.parquet")["surface"].to_pylist()
+    largest = max(set(surfaces), key=surfaces.count)
+    table = out.partition("by surface")[2].splitlines()
+    assert table[3].startswith(largest)
+
+
+def test_any_format_gives_the_same(trained: Path, bundle: Path, tmp_path: Path) -> None:
+    log = pq.read_table(trained / "test.parquet")
+    columns = ["item_tags", "user_history", "item_embedding"]
+    pv.write_csv(log.drop_columns(columns), tmp_path / "test.csv")
+    outcome = run("evaluate", bundle, tmp_path / "test.csv")
+    assert outcome.code == 3
+    for column in columns:
+        assert f"lacks column '{column}'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["--metric", "auk"], "'auc'"),
+        (["--slice", "surfaec"], "'surface'"),
+        (["--resamples", "5"], "at least 40"),
+        (["--table", "items"], "NAME=PATH"),
+        (["--table", "items=a", "--table", "items=b"], "twice"),
+        (["--table", "items=items.parquet"], "no side table 'items'"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    trained: Path, bundle: Path, words: list[str], fragment: str
+) -> None:
+    outcome = run("evaluate", bundle, trained / "test.parquet", *words)
+    assert outcome.code == (3 if "--slice" in words else 2)
+    assert fragment in outcome.err
+
+
+@pytest.fixture(scope="module")
+def other(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of another seed."""
+    folder = tmp_path_factory.mktemp("other")
+    words = ["--set", "seed=1", "--output", folder / "run", "--quiet"]
+    succeed("train", trained / "ranker.yaml", *words)
+    return folder / "run" / "bundle"
+
+
+def test_a_bundle_differs_from_itself_by_exactly_nothing(trained: Path, bundle: Path) -> None:
+    words = ["compare", bundle, bundle, trained / "test.parquet", "--resamples", "40"]
+    found = Comparison.from_json(succeed(*words, "--json"))
+    defined = [row for row in found.rows if row.reason is None]
+    assert {row.metric for row in found.rows} == set(METRICS)
+    assert len(defined) > 30
+    for row in defined:
+        assert row.difference == 0.0
+        assert row.significant in (False, None)
+        assert row.significant is None or (row.lower, row.upper) == (0.0, 0.0)
+    table = succeed(*words)
+    assert "*" not in table.partition("* leaves out 0")[0]
+
+
+def test_differences_are_those_of_the_two_evaluations(
+    trained: Path, bundle: Path, other: Path
+) -> None:
+    log = trained / "test.parquet"
+    words = [log, "--metric", "auc", "--metric", "mae"]
+    found = Comparison.from_json(
+        succeed("compare", bundle, other, *words, "--json", "--resamples", "40")
+    )
+    alone = ["--json", "--resamples", "0"]
+    a, b = (
+        Evaluation.from_json(succeed("evaluate", one, *words, *alone)) for one in (bundle, other)
+    )
+    defined = [row for row in found.rows if row.reason is None]
+    assert len(defined) >= 5
+    for row in defined:
+        assert (row.a, row.b) == (a.value(row.task, row.metric), b.value(row.task, row.metric))
+        assert row.difference == row.b - row.a
+    assert any(row.difference != 0 for row in defined)
+    table = succeed("compare", bundle, other, *words, "--resamples", "40")
+    assert table.splitlines()[0] == f"A {bundle}, B {other} on {log}"
+    assert f"{found.row('click', 'auc').difference:+.5f}" in table
+
+
+def test_bundles_without_a_task_in_common_are_not_compared(
+    trained: Path, bundle: Path, tmp_path: Path
+) -> None:
+    tree: dict[str, Any] = tree_of(
+        data={"root": str(trained), "train": "train.parquet", "validation": "validation.parquet"},
+        output=str(tmp_path / "run"),
+    )
+    tree["schema"]["tasks"] = [{"kind": "binary", "name": "shared", "label": "like"}]
+    succeed("train", write_yaml(tmp_path / "ranker.yaml", tree), "--quiet")
+    outcome = run("compare", bundle, tmp_path / "run" / "bundle", trained / "test.parquet")
+    assert outcome.code == 2
+    assert "no task in common" in outcome.error["message"]
+
+
+def test_the_card_says_what_and_when(trained: Path, bundle: Path) -> None:
+    text = succeed("card", bundle)
+    assert "| purchase | binary, within click |" in text
+    assert "| report | binary, less is better |" in text
+    times = feed_log()["time_ms"]
+    assert f"| train | 1,600 | {times[0].as_py()} | {times[1599].as_py()} |" in text
+    card = load_bundle(bundle).card
+    value = Evaluation.from_json(card.metrics["test"]).value("click", "auc")
+    assert f"| click | auc | {value:.5g} |" in text
+    assert str(card.provenance["encoders"]) in text
+    assert (bundle / "card.md").read_text(encoding="utf-8") == text

@@ -1,0 +1,191 @@
+"""``polyrank validate``: everything at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+import pytest
+
+from polyrank.simulation import Feed
+from tests.cli.workbench import (
+    FEED,
+    ROWS,
+    feed_log,
+    run,
+    schema_tree,
+    succeed,
+    tree_of,
+    write_parts,
+    write_run,
+    write_yaml,
+)
+
+
+def put(log: pa.Table, name: str, changes: dict[int, Any]) -> pa.Table:
+    """The log with other values in a column."""
+    values = log[name].to_pylist()
+    for row, value in changes.items():
+        values[row] = value
+    place = log.schema.get_field_index(name)
+    return log.set_column(place, name, pa.array(values, log.schema.field(name).type))
+
+
+def clicked(number: int) -> int:
+    """The place of a row with a click."""
+    return int(np.flatnonzero(feed_log()["click"].to_numpy() == 1)[number])
+
+
+def test_a_log_in_order(tmp_path: Path) -> None:
+    out = succeed("validate", write_run(tmp_path))
+    assert out == f"ranker.yaml: {ROWS:,} rows, 13 features, 6 tasks: no problem\n"
+
+
+def test_faults_of_configuration_and_log_are_told_together(tmp_path: Path) -> None:
+    log = put(put(feed_log(), "click", {17: 2}), "user_activity", {3: np.inf, 40: -np.inf})
+    config = write_run(tmp_path, log, trainig={"epochs": 3}, balance={"kind": "statics"})
+    outcome = run("validate", config)
+    assert outcome.code == 2
+    told = {(entry["code"], entry["where"]) for entry in outcome.error["problems"]}
+    assert told == {
+        ("config", "ranker.yaml: trainig"),
+        ("config", "ranker.yaml: balance.kind"),
+        ("data", "log.parquet, row 17, column 'click'"),
+        ("data", "log.parquet, rows 3-40, column 'user_activity'"),
+    }
+    assert "Did you mean 'training'?" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_faulty_schema_hides_the_log(tmp_path: Path) -> None:
+    schema = schema_tree()
+    schema["features"].append({"kind": "numeric", "name": "click"})
+    outcome = run("validate", write_run(tmp_path, schema=schema))
+    assert outcome.code == 2
+    assert "a leak" in outcome.error["message"]
+    assert outcome.error["where"] == "ranker.yaml: schema.features.13.column"
+
+
+def test_the_log_alone_gives_exit_code_3(tmp_path: Path) -> None:
+    log = put(feed_log(), "watch_time_s", {clicked(0): -2.5, clicked(9): -1.0})
+    outcome = run("validate", write_run(tmp_path, log.drop_columns(["surface"])))
+    assert outcome.code == 3
+    assert [entry["code"] for entry in outcome.error["problems"]] == ["data", "data"]
+    assert "lacks column 'surface'" in outcome.err
+    assert f"rows {clicked(0)}-{clicked(9)}, column 'watch_time_s'" in outcome.err
+
+
+def test_rows_that_may_be_set_aside_are_warnings(tmp_path: Path) -> None:
+    log = put(feed_log(), "click", {17: 2, 18: 3})
+    config = write_run(tmp_path, log)
+    assert run("validate", config).code == 3
+    out = succeed("validate", config, "--set", "data.max_quarantine_share=0.01")
+    assert "warning: log.parquet, rows 17-18, column 'click'" in out
+    assert out.endswith("no problem\n")
+    assert run("validate", config, "--set", "data.max_quarantine_share=0.0001").code == 3
+
+
+def _with_items(tmp_path: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    """A run whose item features are in a side table."""
+    items = Feed(FEED).items()
+    names = [name for name in items.column_names if name != "item_id"]
+    pq.write_table(change(items), tmp_path / "items.parquet")
+    schema = {**schema_tree(), "tables": [{"name": "items", "on": "item_id"}]}
+    tree = tree_of(schema=schema, output=str(tmp_path / "run"))
+    tree["data"]["tables"] = {"items": "items.parquet"}
+    pq.write_table(feed_log().drop_columns(names), tmp_path / "log.parquet")
+    return write_yaml(tmp_path / "ranker.yaml", tree)
+
+
+def test_a_faulty_side_table_does_not_hide_the_log(tmp_path: Path) -> None:
+    config = _with_items(tmp_path, lambda items: pa.concat_tables([items, items.slice(3, 2)]))
+    twice = run("validate", config)
+    assert twice.code == 3
+    assert "items" in twice.error["where"]
+    assert "problems" not in twice.error
+    pq.write_table(put(feed_log(), "click", {5: 7}), tmp_path / "log.parquet")
+    both = run("validate", config)
+    assert len(both.error["problems"]) == 2
+    assert "row 5, column 'click'" in both.err
+    assert run("train", config).code == 3
+
+
+def test_a_side_table_in_order(tmp_path: Path) -> None:
+    config = _with_items(tmp_path, lambda items: items)
+    assert "13 features" in succeed("validate", config)
+    config.with_name("items.parquet").unlink()
+    missing = run("validate", config)
+    assert missing.code == 2
+    assert "items.parquet" in missing.error["message"]
+
+
+def test_parts_that_overlap_in_time_are_refused(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path)
+    right = write_yaml(tmp_path / "right.yaml", tree_of(data={"root": ".", **parts}))
+    *warnings, last = succeed("validate", right).splitlines()
+    assert last == f"right.yaml: {ROWS:,} rows, 13 features, 6 tasks: no problem"
+    assert all(line.startswith("warning: test: task 'report': all 400") for line in warnings)
+    swapped = {**parts, "validation": parts["test"], "test": parts["validation"]}
+    tree = tree_of(data={"root": ".", **swapped}, output=str(tmp_path / "run"))
+    wrong = write_yaml(tmp_path / "wrong.yaml", tree)
+    for verb in ("validate", "train"):
+        outcome = run(verb, wrong)
+        assert outcome.code == 3
+        assert outcome.error["where"] == "data.test"
+        assert "'time_ms' goes backwards" in outcome.error["message"]
+
+
+def test_missing_files_are_all_named(tmp_path: Path) -> None:
+    data = {"root": ".", "train": "a.parquet", "validation": "b.parquet"}
+    outcome = run("validate", write_yaml(tmp_path / "ranker.yaml", tree_of(data=data)))
+    assert outcome.code == 2
+    assert "'a.parquet'" in outcome.err
+    assert "'b.parquet'" in outcome.err
+
+
+def test_a_query_is_checked_like_a_file(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    tree = tree_of(output=str(tmp_path / "run"))
+    split = tree["data"]["split"]
+    query = "SELECT * FROM 'log.parquet'"
+    tree["data"] = {"root": ".", "query": query, "split": split}
+    assert "no problem" in succeed("validate", write_yaml(config, tree))
+    tree["data"]["query"] = "SELECT * EXCLUDE surface FROM 'log.parquet'"
+    assert "lacks column 'surface'" in run("validate", write_yaml(config, tree)).err
+    tree["data"]["query"] = "SELEC *"
+    assert run("validate", write_yaml(config, tree)).code == 2
+
+
+def test_leaks_and_repetitions_are_warnings(tmp_path: Path) -> None:
+    log = feed_log()
+    log = log.append_column("clicked_at", pa.array(log["click"].to_numpy() * 7.0))
+    schema = schema_tree()
+    schema["features"].append({"kind": "numeric", "name": "clicked_at"})
+    repeated = pa.concat_tables([log.slice(0, 9), log.slice(0, 9), log.slice(9)])
+    out = succeed("validate", write_run(tmp_path, repeated, schema=schema))
+    assert "warning: column 'clicked_at': feature 'clicked_at' alone predicts" in out
+    assert "warning: 9 rows repeat an earlier one" in out
+
+
+@pytest.mark.parametrize("verb", ["validate", "train"])
+def test_csv_is_read_as_what_its_columns_are_used_as(tmp_path: Path, verb: str) -> None:
+    schema = schema_tree()
+    lists = ("item_tags", "user_history", "item_embedding")
+    schema["features"] = [f for f in schema["features"] if f["name"] not in lists]
+    config = write_run(tmp_path, schema=schema)
+    pv.write_csv(feed_log().drop_columns(list(lists)), tmp_path / "log.csv")
+    succeed(verb, config, "--set", "data.log=log.csv")
+    text = (tmp_path / "log.csv").read_text().splitlines()
+    cells = text[12].split(",")
+    cells[text[0].split(",").index('"click"')] = "yes"
+    (tmp_path / "log.csv").write_text("\n".join([*text[:12], ",".join(cells), *text[13:]]))
+    words = ["--set", "data.log=log.csv", "--set", f"output={tmp_path / 'other'}"]
+    outcome = run(verb, config, *words)
+    assert outcome.code == 3
+    assert "log.csv, row 11, column 'click'" in outcome.err
+    assert "'yes'" in outcome.err
