@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from polyrank.schema import Schema, guess_schema
+
 ROWS, USERS, ITEMS = 800, 40, 120
 
 
@@ -71,3 +73,32 @@ BASIC = {
     "age": "age",
     "price": "price",
 }
+
+
+def guessed(**columns: Any) -> tuple[Schema, dict[str, str]]:
+    """Schema and notes of the basic log with ``columns`` added or, where None, removed."""
+    table = log(BASIC)
+    for name, values in columns.items():
+        if name in table.column_names:
+            table = table.drop_columns([name])
+        if values is not None:
+            table = table.append_column(name, pa.array(values))
+    guess = guess_schema(table)
+    return guess.schema, guess.notes
+
+
+def feature_of(name: str, values: Any, **rest: Any) -> Any:
+    """The feature that a further column becomes."""
+    return guessed(**{name: values}, **rest)[0].feature(name)
+
+
+def ignored(name: str, values: Any, **rest: Any) -> str:
+    """The note on a column that must be neither feature nor label."""
+    schema, notes = guessed(**{name: values}, **rest)
+    assert name not in schema.feature_columns()
+    assert name not in schema.label_columns()
+    return notes[f"ignored.{name}"]
+
+
+RNG = np.random.default_rng(5)
+P = parts()
