@@ -308,6 +308,8 @@ def test_a_table_that_was_not_loaded_is_refused() -> None:
     raw = pa.table({"id": [1], "age": ["3"]})
     with pytest.raises(DataError, match="Read side tables with `load_side_table`"):
         Reader(open_log(LOG), schema, tables={"users": raw})
+    with pytest.raises(DataError, match="table 'users', column 'id': is missing"):
+        Reader(open_log(LOG), schema, tables={"users": raw.drop_columns("id")})
 
 
 def test_a_key_that_is_null_throughout_finds_nothing() -> None:
@@ -351,3 +353,16 @@ def test_a_join_never_multiplies_rows() -> None:
     for keys in ([1, 1], ["a", "a"], [1, None]):
         with pytest.raises(DataError, match="table 'users', column 'id'"):
             Join(schema, {"users": pa.table({"id": keys, "age": [1.0, 2.0]})})
+
+
+def test_a_join_is_kept_for_many_readers() -> None:
+    schema, tables = loaded()
+    join = Join(schema, tables)
+    log = LOG.slice(0, 2)
+    for _ in range(2):
+        one = pa.concat_tables(Reader(open_log(log), schema, tables=join).chunks())
+        other = pa.concat_tables(Reader(open_log(log), schema, tables=tables).chunks())
+        assert one.equals(other)
+    fewer = schema.model_copy(update={"tables": schema.tables[:1]})
+    with pytest.raises(ConfigError, match="of other side tables than the schema declares"):
+        Reader(open_log(log), fewer, tables=join)

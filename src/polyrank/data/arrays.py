@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def is_list(dtype: Any) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def plain_type(dtype: Any) -> Any:
     """A type without its packing: dictionaries and runs decoded, strings large."""
     if pa.types.is_dictionary(dtype) or pa.types.is_run_end_encoded(dtype):

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,59 +38,81 @@ from polyrank.schema import Schema, SideTable
 
 
 class Join:
-    """The side tables of a schema, indexed by key.
+    """The side tables of a schema, indexed by key; worth keeping, for the index is made once.
 
     Args:
         schema: Its ``tables`` say on which columns to join.
         tables: By name, as ``load_side_table`` gives them.
-        columns: Joined columns to take; None: all.
 
     Raises:
         ConfigError: A table that is not declared, or a declared one that is not given.
         DataError: Keys that are null or repeat.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        tables: Mapping[str, pa.Table],
-        columns: Collection[str] | None = None,
-    ) -> None:
-        check_tables(schema, tables)
-        self._sides: list[tuple[SideTable, KeyIndex, pa.Table]] = []
-        for side in schema.tables:
-            table = tables[side.name]
+    def __init__(self, schema: Schema, tables: Mapping[str, pa.Table]) -> None:
+        _check_names(schema, tables)
+        self.sides = schema.tables
+        self.tables: dict[str, pa.Table] = {}
+        self._indexes: dict[str, KeyIndex] = {}
+        for side in self.sides:
+            table = tables[side.name].combine_chunks()
             refuse_all(_placed(_key_problems(table, side), f"table {side.name!r}"))
-            taken = [n for n in offered(table, side) if columns is None or n in columns]
-            if taken:
-                index = index_of(table.column(side.key))
-                self._sides.append((side, index, table.select(taken).combine_chunks()))
+            self.tables[side.name] = table
+            self._indexes[side.name] = index_of(table.column(side.key))
 
-    def attach(self, table: pa.Table) -> tuple[pa.Table, dict[str, NDArray[np.bool_]]]:
-        """The table with the columns of the side tables, null where its key has no row there.
+    def offered(self, name: str) -> list[str]:
+        """The columns that a side table adds to the log."""
+        key = next(side.key for side in self.sides if side.name == name)
+        return [column for column in self.tables[name].schema.names if column != key]
+
+    def with_table(self, name: str, table: pa.Table) -> Join:
+        """The same with another table of the same keys in the same rows."""
+        other = copy(self)
+        other.tables = {**self.tables, name: table}
+        return other
+
+    def attach(
+        self, table: pa.Table, columns: Collection[str] | None = None
+    ) -> tuple[pa.Table, dict[str, NDArray[np.bool_]]]:
+        """The table with columns of the side tables, null where its key has no row there.
+
+        Args:
+            table: Rows with the key columns.
+            columns: Which columns to add; None: all.
 
         Returns:
-            The joined table, and for each side table the rows that it knows nothing of.
+            The joined table, and for each side table used the rows that it knows nothing of.
         """
         absent: dict[str, NDArray[np.bool_]] = {}
-        for side, index, rows in self._sides:
-            keys = table.column(side.on)
+        for side in self.sides:
+            names = [n for n in self.offered(side.name) if columns is None or n in columns]
+            if not names:
+                continue
+            keys, index = table.column(side.on), self._indexes[side.name]
             row_B = index.find(keys if keys.null_count < len(keys) else keys.cast(index.dtype))
             missing_B = row_B < 0
             absent[side.name] = missing_B
             places = pa.array(row_B, mask=missing_B if missing_B.any() else None)
-            found = rows.take(places)
-            for name in rows.schema.names:
+            found = self.tables[side.name].select(names).take(places)
+            for name in names:
                 table = table.append_column(name, plain(found.column(name)))
         return table, absent
 
 
-def offered(table: pa.Table, side: SideTable) -> list[str]:
-    """The columns that a loaded side table adds to the log."""
-    return [name for name in table.schema.names if name != side.key]
+def join_of(schema: Schema, tables: Mapping[str, pa.Table] | Join | None) -> Join:
+    """The join of these tables; a join stays as it is.
+
+    Raises:
+        ConfigError: It joins other tables than the schema declares.
+    """
+    if not isinstance(tables, Join):
+        return Join(schema, tables or {})
+    if tables.sides != schema.tables:
+        raise ConfigError("the join is of other side tables than the schema declares")
+    return tables
 
 
-def check_tables(schema: Schema, tables: Mapping[str, pa.Table]) -> None:
+def _check_names(schema: Schema, tables: Mapping[str, pa.Table]) -> None:
     """Refuse tables that the schema does not declare, and declared ones that are not there."""
     declared = [side.name for side in schema.tables]
     for name in tables:
@@ -198,8 +221,10 @@ def _with_whole_ids(table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
 
 def _key_problems(table: pa.Table, side: SideTable) -> list[DataError]:
     """Keys that are null, and keys that stand there more than once."""
-    keys = plain(table.column(side.key))
     where = f"column {side.key!r}"
+    if side.key not in table.schema.names:
+        return [DataError("is missing", where=where, hint="Read the table with `load_side_table`.")]
+    keys = plain(table.column(side.key))
     problems = []
     if keys.null_count:
         rows = np.flatnonzero(nulls_of(keys))[:NUM_EXAMPLES]

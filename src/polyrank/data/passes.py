@@ -75,7 +75,7 @@ class Pass:
         member_B = self._members(codes, table.num_rows)
         if not member_B.any() and self._repetitions is None:
             return None
-        table, absent = self._rules.join.attach(table)
+        table, absent = self._rules.plan.join.attach(table, self._rules.plan.joined)
         faults += rule_faults(table, chunk.table, self._rules.checks, faults)
         bad_B = bad_rows(faults, table.num_rows)
         self._set_aside(chunk, faults, member_B, bad_B)

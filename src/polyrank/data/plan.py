@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyrank.data.join import check_tables, offered
+from polyrank.data.join import Join
 from polyrank.data.preflight import (
     Column,
     inspect_source,
@@ -33,7 +33,7 @@ class Plan:
     """What is read from the log."""
     joined: Mapping[str, Any]
     """What side tables add, with its type."""
-    tables: Mapping[str, pa.Table]
+    join: Join
     """The side tables."""
     ignored: tuple[str, ...]
     """Columns of the log that nothing reads."""
@@ -50,7 +50,7 @@ class Request:
     """What a reader is asked for."""
 
     schema: Schema
-    tables: Mapping[str, pa.Table]
+    join: Join
     split: AnySplit | None = None
     extra: tuple[str, ...] = ()
     labels: bool = True
@@ -71,17 +71,16 @@ def plan_of(source: Source, request: Request) -> Plan:
 
 def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
     """The plan as far as it goes, and what is wrong."""
-    check_tables(request.schema, request.tables)
     names = list(dict.fromkeys(name for part in source.parts() for name in part.schema.names))
     wanted = gather(request.schema, _uses(request, names))
     givers = _givers(request)
     joined = {name: givers[name][0] for name in wanted if name in givers and name not in names}
     own = {name: use for name, use in wanted.items() if name not in joined}
-    given = {name: _type_in(request.tables[table], name) for name, table in joined.items()}
+    given = _types(request.join, joined)
     typed, columns, problems = inspect_source(source, own, given)
     read = {name: column.dtype for name, column in columns.items()}
-    tables = _agreeing(request.tables, wanted, joined, read)
-    added = {name: _type_in(tables[table], name) for name, table in joined.items()}
+    join = _agreeing(request.join, wanted, joined, read)
+    added = _types(join, joined)
     problems += [
         *_clashes(request, wanted, givers, names),
         *_unloaded(wanted, joined, added),
@@ -89,25 +88,25 @@ def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
         *shared_type_problems(wanted, {**read, **added}),
     ]
     ignored = tuple(name for name in names if name not in wanted)
-    return Plan(
-        source=typed, columns=columns, joined=added, tables=tables, ignored=ignored
-    ), problems
+    return Plan(source=typed, columns=columns, joined=added, join=join, ignored=ignored), problems
 
 
 def _agreeing(
-    tables: Mapping[str, pa.Table],
+    join: Join,
     wanted: Mapping[str, Wanted],
     joined: Mapping[str, str],
     read: Mapping[str, Any],
-) -> dict[str, pa.Table]:
+) -> Join:
     """The side tables, lists split from text as text where the ids they share are text."""
-    agreeing = dict(tables)
+    texts = pa.large_list(pa.large_string())
     for name, owner in joined.items():
-        table, use = agreeing[owner], wanted[name]
-        if "joined_ids" in use.roles and read.get(use.shares or "") == pa.large_string():
-            column = table.column(name).cast(pa.large_list(pa.large_string()))
-            agreeing[owner] = table.set_column(table.schema.get_field_index(name), name, column)
-    return agreeing
+        table, use = join.tables[owner], wanted[name]
+        is_split = "joined_ids" in use.roles and read.get(use.shares or "") == texts.value_type
+        if is_split and table.schema.field(name).type != texts:
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, table.column(name).cast(texts))
+            join = join.with_table(owner, table)
+    return join
 
 
 def _uses(request: Request, names: Collection[str]) -> Iterator[dict[str, list[Use]]]:
@@ -137,7 +136,7 @@ def _givers(request: Request) -> dict[str, list[str]]:
     """The side tables that offer each column."""
     givers: dict[str, list[str]] = {}
     for side in request.schema.tables:
-        for name in offered(request.tables[side.name], side):
+        for name in request.join.offered(side.name):
             givers.setdefault(name, []).append(side.name)
     return givers
 
@@ -177,7 +176,7 @@ def _unloaded(
 
 def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[DataError]:
     for side in request.schema.tables:
-        key = _type_in(request.tables[side.name], side.key)
+        key = request.join.tables[side.name].schema.field(side.key).type
         own = columns.get(side.on)
         if own is not None and own.dtype not in (key, pa.null()):
             yield DataError(
@@ -187,5 +186,5 @@ def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[Data
             )
 
 
-def _type_in(table: pa.Table, name: str) -> Any:
-    return table.schema.field(name).type
+def _types(join: Join, joined: Mapping[str, str]) -> dict[str, Any]:
+    return {name: join.tables[table].schema.field(name).type for name, table in joined.items()}

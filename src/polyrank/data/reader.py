@@ -23,6 +23,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from polyrank.data.join import Join, join_of
 from polyrank.data.ledger import Ledger
 from polyrank.data.passes import Pass
 from polyrank.data.plan import Request, plan_of
@@ -48,7 +49,8 @@ class Reader:
     Args:
         source: The log.
         schema: What its columns mean.
-        tables: Side tables by name, from ``load_side_table``.
+        tables: Side tables by name, from ``load_side_table``; or a ``Join`` of them, which spares
+            indexing them again for every reader.
         split: How the log is divided; None: only "all" can be read.
         quarantine: Where refused rows go, and how many may; None: none may.
         ledger: Where rows are counted; None: one of its own.
@@ -68,7 +70,7 @@ class Reader:
         source: Source,
         schema: Schema,
         *,
-        tables: Mapping[str, pa.Table] | None = None,
+        tables: Mapping[str, pa.Table] | Join | None = None,
         split: AnySplit | None = None,
         quarantine: Quarantine | None = None,
         ledger: Ledger | None = None,
@@ -78,7 +80,7 @@ class Reader:
     ) -> None:
         request = Request(
             schema=schema,
-            tables=tables or {},
+            join=join_of(schema, tables),
             split=split if labels else None,
             extra=tuple(extra),
             labels=labels,

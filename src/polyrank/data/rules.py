@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyrank.data.checks import Check, checks_of, present_check
-from polyrank.data.join import Join
 from polyrank.data.plan import Plan, Request
 from polyrank.data.times import PlausibleTimes
 
@@ -21,7 +20,6 @@ class Rules:
 
     plan: Plan
     request: Request
-    join: Join
     checks: tuple[Check, ...]
 
     @property
@@ -51,8 +49,7 @@ def rules_of(plan: Plan, request: Request) -> Rules:
         if column in plan.columns
     ]
     checks = (*present, *checks_of(request.schema, names, labels=request.labels))
-    join = Join(request.schema, plan.tables, plan.joined)
-    return Rules(plan=plan, request=request, join=join, checks=checks)
+    return Rules(plan=plan, request=request, checks=checks)
 
 
 def plausible_times(plan: Plan) -> list[PlausibleTimes]:

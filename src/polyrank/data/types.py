@@ -8,6 +8,7 @@ unit, zones become UTC.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +48,7 @@ _SAYS: dict[Role, str] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def family(dtype: Any) -> str:
     """What a type holds: int, float, whole (a decimal without places), decimal, bool, text, ..."""
     dtype = plain_type(dtype)

@@ -13,6 +13,7 @@ from polyrank.data.canonical import bad_rows, canonical_table, rule_faults
 from polyrank.data.dedup import Repetitions
 from polyrank.data.faults import FaultLog
 from polyrank.data.hashing import hash_rows
+from polyrank.data.join import Join, join_of
 from polyrank.data.ledger import LabelCount
 from polyrank.data.lint import DataWarning, Sample, leaks
 from polyrank.data.observed import count_labels, observed_mask
@@ -27,7 +28,7 @@ from polyrank.schema import Schema
 def validate_log(
     source: Source,
     schema: Schema,
-    tables: Mapping[str, pa.Table] | None = None,
+    tables: Mapping[str, pa.Table] | Join | None = None,
     *,
     split: AnySplit | None = None,
 ) -> list[PolyrankError]:
@@ -43,8 +44,8 @@ def validate_log(
         tables: Side tables by name, from ``load_side_table``.
         split: How the log is divided, if it is.
     """
-    request = Request(schema=schema, tables=tables or {}, split=split)
     try:
+        request = Request(schema=schema, join=join_of(schema, tables), split=split)
         plan, found = try_plan(source, request)
     except PolyrankError as error:
         return list(error.problems) or [error]
@@ -95,7 +96,7 @@ class _Survey:
         for times in self._times:
             faults += times.faults(table, chunk.table)
         if self._complete:
-            table, _ = rules.join.attach(table)
+            table, _ = rules.plan.join.attach(table, rules.plan.joined)
         faults += rule_faults(table, chunk.table, rules.checks, faults)
         self._faults.add(faults, origin=chunk.origin, first_row=chunk.first_row)
         if self._complete:
