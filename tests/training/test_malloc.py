@@ -39,6 +39,11 @@ def test_a_tuned_process_keeps_its_pages() -> None:
     assert faults("yes") * 20 < faults("no")
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_glibc_is_found() -> None:
+    assert malloc._mallopt() is not None
+
+
 def test_another_platform_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not malloc.tune_allocator()
