@@ -35,6 +35,8 @@ Resume = Literal["never", "auto", "strict"]
 
 BUNDLE = "bundle"
 """In the run's folder: the bundle."""
+HELD_OUT = ("validation", "test")
+"""The parts that a run is evaluated on."""
 
 
 class Watcher:
@@ -44,11 +46,18 @@ class Watcher:
         observer: Of the training loop.
         console: Where stages and notices go: a line each, or, on a terminal, one that changes;
             null: nowhere.
+        notices: Whether notices are shown.
     """
 
-    def __init__(self, observer: Observer | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        observer: Observer | None = None,
+        console: Console | None = None,
+        *,
+        notices: bool = True,
+    ) -> None:
         self.observer = observer
-        self._console = console
+        self._console, self._notices = console, notices
         self._status: Status | None = None
         self._stage = ""
 
@@ -59,13 +68,18 @@ class Watcher:
         if self._console.is_terminal:
             self._update(f"{name}: {rows:,} rows")
         elif name != self._stage:
-            self.notice(name)
+            self._say(name)
         self._stage = name
 
     def notice(self, text: str) -> None:
         """Something a reader should know that does not stop the run."""
+        if self._notices:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            wraps = not self._console.is_terminal
+            self._console.print(text, markup=False, highlight=False, soft_wrap=wraps)
 
     def done(self) -> None:
         """The stage is over."""
@@ -81,13 +95,13 @@ class Watcher:
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Watcher]:
+def progress(*, quiet: bool, notices: bool = True) -> Iterator[Watcher]:
     """A watcher that shows stages, bars and notices on stderr; a silent one if ``quiet``."""
     if quiet or not is_main_process():
         yield Watcher()
         return
     console = Console(stderr=True)
-    watcher = Watcher(ProgressReport(console), console)
+    watcher = Watcher(ProgressReport(console), console, notices=notices)
     try:
         yield watcher
     finally:
@@ -151,7 +165,8 @@ def train_bundle(
 
 def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
     """The evaluations in a bundle's card, by part."""
-    return {part: Evaluation.from_json(text) for part, text in bundle.card.metrics.items()}
+    metrics = bundle.card.metrics
+    return {part: Evaluation.from_json(metrics[part]) for part in HELD_OUT if part in metrics}
 
 
 def _check_slices(config: RunConfig, sources: Sources) -> None:
@@ -195,10 +210,9 @@ def _bundle(
     if not is_main_process():
         return bundle
     metrics = {}
-    for part, span in prepared.data_dates.items():
-        if part != "train":
-            watcher.stage(f"evaluate {part}", span.rows)
-            metrics[part] = _evaluate(bundle, config, sources, part).to_json()
+    for part in (part for part in HELD_OUT if part in prepared.data_dates):
+        watcher.stage(f"evaluate {part}", prepared.data_dates[part].rows)
+        metrics[part] = _evaluate(bundle, config, sources, part).to_json()
     watcher.done()
     return _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
 
@@ -231,7 +245,8 @@ def _card(config: RunConfig, prepared: Prepared, result: TrainResult) -> Card:
         tasks=describe_tasks(config.schema_),
         data={
             part: DataDates(rows=span.rows, first=span.first, last=span.last)
-            for part, span in prepared.data_dates.items()
+            for part in ("train", *HELD_OUT)
+            if (span := prepared.data_dates.get(part)) is not None
         },
         ledger={
             "read": ledger.read,

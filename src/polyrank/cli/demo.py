@@ -19,7 +19,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the log, the run and the bundle go.")] = Path(
         "demo"
     ),
-    rows: Annotated[int, typer.Option(min=20_000, help="Impressions to simulate.")] = 300_000,
+    rows: Annotated[int, typer.Option(min=5_000, help="Impressions to simulate.")] = 300_000,
     seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
@@ -40,7 +40,8 @@ def demo(
     _write_yaml(yaml, config)
     run = run_folder(config)
     _start_afresh(run)
-    with progress(quiet=quiet) as watcher:
+    # It would say that nothing reads the truth, which is meant so.
+    with progress(quiet=quiet, notices=False) as watcher:
         sources = open_sources(config.data, folder)
         bundle = train_bundle(config, sources, run, watcher=watcher, save=True)
     out.print(ledger_line(bundle.card.ledger))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from polyrank.training.records import EvaluationRecord, Record, RunPlan, TrainRecord
 
@@ -32,7 +33,7 @@ class ProgressReport:
         self._console = console or Console(stderr=True)
         self._clock = clock
         self._interval = _BAR_SECONDS if self._console.is_terminal else _LINE_SECONDS
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         self._bar_task = TaskID(0)
         self._plan: RunPlan | None = None
         self._rows = self._step = 0
@@ -50,12 +51,11 @@ class ProgressReport:
             f"{plan.total_steps:,} steps ({where})"
         )
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = _Bar(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}% {task.fields[rate]}"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
                 console=self._console,
                 auto_refresh=False,
             )
@@ -80,7 +80,7 @@ class ProgressReport:
             score = "undefined" if record.score is None else f"{record.score:.4f}"
             self._say(
                 f"epoch {record.epoch}, step {record.step}: validation score {score}{best}: "
-                f"{_numbers(record.metrics)}"
+                f"{_numbers(_first_of_each_task(record.metrics))}"
             )
         else:
             self._say(f"step {record.step}: {record.message}")
@@ -118,7 +118,26 @@ class ProgressReport:
         return (self._clock() - self._started) / done * (plan.total_steps - self._step)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        wraps = not self._console.is_terminal
+        self._console.print(text, markup=False, highlight=False, soft_wrap=wraps)
+
+
+class _Bar(Progress):
+    """The bar, and below it the losses: beside it there is no room for more than two tasks."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn."""
+        yield self.make_tasks_table(self.tasks)
+        losses = [task.fields["losses"] for task in self.tasks]
+        yield Text("".join(losses), no_wrap=True, overflow="ellipsis")
+
+
+def _first_of_each_task(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """One of the metrics of each task; the others are in the log of the run."""
+    first: dict[str, str] = {}
+    for name in metrics:
+        first.setdefault(name.rpartition(".")[0], name)
+    return {name: metrics[name] for name in first.values()}
 
 
 def _numbers(values: Mapping[str, float | None]) -> str:
