@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # noqa: F401  (any optimizer imports it at its first use, for 4 seconds)
 
 from polyrank.config import DataConfig, RunConfig, TrainingConfig
 from polyrank.data import RandomSplit

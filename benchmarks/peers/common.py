@@ -7,6 +7,7 @@ import time
 
 import pyarrow.parquet as pq
 import torch
+import torch._dynamo  # noqa: F401  (any optimizer imports it at its first use, for 4 seconds)
 
 NUM_IDS, NUM_NUMERICS = 26, 13
 IDS = [f"c{i}" for i in range(NUM_IDS)]
