@@ -179,6 +179,16 @@ def test_the_order_of_the_log_changes_nothing_that_counts(
     )
 
 
+@pytest.mark.parametrize("scaling", ["quantile", "none", "bins"])
+def test_minus_zero_is_zero_in_any_order(scaling: str) -> None:
+    schema = schema_of(parse(Numeric, {"name": "age", "scaling": scaling}))
+    states = [
+        state_bytes(Encoders.fit(schema, [log_with(age=pa.array(values))]))
+        for values in ([0.0, -0.0, 1.0, -0.0], [-0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0])
+    ]
+    assert repr(states[0]) == repr(states[1]) == repr(states[2])
+
+
 @few
 @given(train=logs, rows=logs, data=st.data())
 def test_a_row_is_encoded_the_same_in_any_company(

@@ -110,6 +110,21 @@ def test_far_and_near_integers_are_found(known: list[int], asked: list[int]) -> 
         assert rows.tolist() == expected
 
 
+@pytest.mark.parametrize("size", [100, 30_000])
+@pytest.mark.parametrize("spread", [1, 2**40 + 1])
+def test_long_columns_are_found_as_short_ones_are(size: int, spread: int) -> None:
+    rng = np.random.default_rng(size)
+    known = np.unique(rng.integers(0, 10_000, 5000)) * spread
+    asked = rng.integers(0, 10_000, size) * spread
+    missing = rng.random(size) < 0.1
+    row_of = {int(value): 2 + place for place, value in enumerate(known)}
+    expected = [
+        0 if gone else row_of.get(int(value), 1) for value, gone in zip(asked, missing, strict=True)
+    ]
+    rows = Vocabulary(pa.array(known)).rows(pa.array(asked, mask=missing))
+    assert rows.tolist() == expected
+
+
 def test_a_vocabulary_from_minus_to_plus_infinity_is_no_dense_table() -> None:
     ends = [-(2**63), 2**63 - 1]
     table = Vocabulary(pa.array(ends))

@@ -71,6 +71,12 @@ class Encoders:
     def __init__(self, schema: Schema, fitted: Fitted) -> None:
         self.schema = schema
         self._fitted = fitted
+        self._id_features = [
+            feature
+            for feature in schema.features
+            if isinstance(feature, Categorical)
+            or (isinstance(feature, Numeric) and feature.scaling == "bins")
+        ]
         self.rows: Mapping[str, range] = _lay_out(schema, fitted)
         self.layout = _layout(schema, fitted, max((r.stop for r in self.rows.values()), default=0))
 
@@ -191,10 +197,8 @@ class Encoders:
         return names
 
     def _ids(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
-        ids_BF = np.empty((num_rows, len(self.layout.ids)), dtype=np.int64)
-        for place, column in enumerate(self.layout.ids):
-            feature = self.schema.feature(column.name)
-            assert isinstance(feature, Categorical | Numeric)
+        ids_BF = np.empty((num_rows, len(self._id_features)), dtype=np.int64)
+        for place, feature in enumerate(self._id_features):
             if isinstance(feature, Categorical):
                 ids_BF[:, place] = self._table_rows(feature, columns)
             else:

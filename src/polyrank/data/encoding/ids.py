@@ -96,7 +96,8 @@ def null_mask(array: pa.Array) -> NDArray[np.bool_] | None:
 def distinct(ids: pa.Array) -> tuple[pa.Array, NDArray[np.int32]]:
     """The distinct non-null ids, and for each id which of them it is; -1 where it is null."""
     encoded = ids.dictionary_encode()
-    codes: NDArray[np.int32] = pc.fill_null(encoded.indices, -1).to_numpy()
+    indices = pc.fill_null(encoded.indices, -1) if ids.null_count else encoded.indices
+    codes: NDArray[np.int32] = indices.to_numpy()
     return encoded.dictionary, codes
 
 

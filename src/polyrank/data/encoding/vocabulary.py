@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyrank.data.encoding.hashing import derive_key, hash_ids
+from polyrank.data.encoding.hashing import derive_key, hash_ids, hash_ints
 from polyrank.data.encoding.ids import Kind, distinct, int_values, is_int, kind_of, null_mask
 
 MISSING = 0
@@ -18,6 +18,8 @@ MISSING = 0
 UNSEEN = 1
 """The row of an id outside the vocabulary."""
 _SPECIAL = 2
+_FEW = 1 << 13
+"""Integers up to which looking each up costs less than telling them apart first."""
 _DENSE_SLACK = 1 << 16
 _DENSE_FACTOR = 8
 
@@ -46,8 +48,10 @@ class Vocabulary:
             return _with_missing(self._lookup.find(int_values(ids)), ids)
         if self._lookup is None:
             return _with_missing(np.full(len(ids), UNSEEN, dtype=np.int32), ids)
+        if is_int(ids) and len(ids) <= _FEW:
+            return _with_missing(self._lookup.find_ints(int_values(ids)), ids)
         values, codes = distinct(ids)
-        rows = np.append(self._lookup.find_ids(values), np.int32(MISSING))
+        rows = np.append(self._lookup.find(values), np.int32(MISSING))
         return rows[codes]
 
 
@@ -113,18 +117,29 @@ class _Hashed:
         starts = np.arange(1 << bits, dtype=np.uint64) << self._shift
         self._starts = np.searchsorted(self._hashes, starts).astype(np.int32)
 
-    def find_ids(self, ids: pa.Array) -> NDArray[np.int32]:
-        hashes = hash_ids(ids, self._key)
-        at = self._find(hashes)
-        places = self._places[at]
-        hit = self._hashes[at] == hashes
-        if not is_int(ids):
-            near = np.flatnonzero(hit)
-            same = pc.equal(ids.take(pa.array(near)), self._ids.take(pa.array(places[near])))
-            hit[near] = same.to_numpy(zero_copy_only=False)
+    def find(self, ids: pa.Array) -> NDArray[np.int32]:
+        """Rows of distinct ids."""
+        if is_int(ids):
+            return self.find_ints(int_values(ids))
+        places, hit = self._find_hashes(hash_ids(ids, self._key))
+        near = np.flatnonzero(hit)
+        same = pc.equal(ids.take(pa.array(near)), self._ids.take(pa.array(places[near])))
+        hit[near] = same.to_numpy(zero_copy_only=False)
         return np.where(hit, places + np.int32(_SPECIAL), np.int32(UNSEEN))
 
-    def _find(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
+    def find_ints(self, values: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Rows of integers: no two of them have one hash."""
+        places, hit = self._find_hashes(hash_ints(values, self._key))
+        return np.where(hit, places + np.int32(_SPECIAL), np.int32(UNSEEN))
+
+    def _find_hashes(
+        self, hashes: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Of each hash the place of an id among the ids, and whether that id has the hash."""
+        at = self._find_sorted(hashes)
+        return self._places[at], self._hashes[at] == hashes
+
+    def _find_sorted(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Of each hash the place of the first that is not smaller, or the last place."""
         last = np.int32(len(self._hashes) - 1)
         at = np.minimum(self._starts[(hashes >> self._shift).view(np.int64)], last)
