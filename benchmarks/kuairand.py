@@ -20,7 +20,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kuairand.yaml"
 
 MODELS = {
     "MMoE": [],
-    "shared-bottom": ["model.sharing={kind: shared_bottom, widths: [128, 32]}"],
+    "shared-bottom": ["model.sharing={kind: shared_bottom, widths: [256, 32]}"],
     "single-task": ["model.sharing={kind: single_task, widths: [64, 32]}"],
 }
 TUNED = {

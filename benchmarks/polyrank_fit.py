@@ -1,4 +1,4 @@
-"""polyrank's side of training_speed.py: the same log and network, from Parquet to the end of fit."""
+"""polyrank's side of training_speed.py: the same log and network, through its own fit."""
 
 import json
 import resource
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import torch
-import torch._dynamo  # noqa: F401  (any optimizer imports it at its first use, for 4 seconds)
+import torch._dynamo  # any optimizer imports it at its first use
 
 from polyrank.config import DataConfig, RunConfig, TrainingConfig
 from polyrank.data import RandomSplit

@@ -125,8 +125,8 @@ def main() -> None:
         f"# Training speed, {datetime.date.today()}",
         "",
         f"`python benchmarks/training_speed.py {' '.join(sys.argv[1:])}`; MMoE, 8 experts 256-128, "
-        "towers 64, 26 id columns (3 million rows of table, Zipf, width 16), 13 numbers, two binary "
-        f"tasks and one regression, batch 4096, one epoch, {options.threads} threads, CPU. "
+        "towers 64, 26 id columns (3 million rows of table, Zipf, width 16), 13 numbers, two "
+        f"binary tasks and one regression, batch 4096, one epoch, {options.threads} threads, CPU. "
         "Alternating runs on one machine; from reading the Parquet file to the end of fit.",
         "",
         *table(results),

@@ -1,8 +1,21 @@
 """DeepCTR-Torch's MMOE through its own fit."""
 
 import numpy as np
-from common import BATCH, BINARY, DIM, EXPERT_WIDTHS, EXPERTS, IDS, NUMERICS, TASKS, TOWER, TYPES
-from common import Clock, columns, settings
+from common import (
+    BATCH,
+    BINARY,
+    DIM,
+    EXPERT_WIDTHS,
+    EXPERTS,
+    IDS,
+    NUMERICS,
+    TASKS,
+    TOWER,
+    TYPES,
+    Clock,
+    columns,
+    settings,
+)
 from deepctr_torch.inputs import DenseFeat, SparseFeat
 from deepctr_torch.models import MMOE
 

@@ -2,15 +2,29 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pandas as pd
-from common import BATCH, BINARY, DIM, EXPERT_WIDTHS, EXPERTS, IDS, NUMERICS, REGRESSION, TASKS, TOWER, TYPES
-from common import Clock, settings
+from common import (
+    BATCH,
+    BINARY,
+    DIM,
+    EXPERT_WIDTHS,
+    EXPERTS,
+    IDS,
+    NUMERICS,
+    REGRESSION,
+    TASKS,
+    TOWER,
+    TYPES,
+    Clock,
+    settings,
+)
 from nextrec.basic.features import DenseFeature, SparseFeature
 from nextrec.models.multitask.mmoe import MMOE
 
 path, sizes = settings()
-path = os.path.abspath(path)
+path = Path(path).resolve()
 os.chdir(tempfile.mkdtemp())
 clock = Clock()
 log = pd.read_parquet(path)

@@ -3,8 +3,20 @@
 import tempfile
 
 import numpy as np
-from common import BATCH, BINARY, DIM, EXPERT_WIDTHS, EXPERTS, IDS, NUMERICS, TASKS, TOWER
-from common import Clock, columns, settings
+from common import (
+    BATCH,
+    BINARY,
+    DIM,
+    EXPERT_WIDTHS,
+    EXPERTS,
+    IDS,
+    NUMERICS,
+    TASKS,
+    TOWER,
+    Clock,
+    columns,
+    settings,
+)
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.models.multi_task import MMOE
 from torch_rechub.trainers import MTLTrainer
@@ -20,9 +32,7 @@ features = [
 features += [DenseFeature(name) for name in NUMERICS]
 types = ["classification"] * len(BINARY) + ["regression"]
 tower = {"dims": list(TOWER)}
-model = MMOE(
-    features, types, EXPERTS, {"dims": list(EXPERT_WIDTHS)}, [dict(tower) for _ in TASKS]
-)
+model = MMOE(features, types, EXPERTS, {"dims": list(EXPERT_WIDTHS)}, [dict(tower) for _ in TASKS])
 x = {name: log[name] for name in [*IDS, *NUMERICS]}
 y = np.stack([log[task] for task in TASKS], 1).astype(np.float32)
 few = slice(0, 1000)
