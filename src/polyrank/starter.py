@@ -158,16 +158,16 @@ class _Starter:
             self._head(),
             "data:",
             '  root: "."  # where relative paths start: the folder of this file',
-            f"  log: {_quoted(self._path(self.log))}",
+            f"  log: {quoted(self._path(self.log))}",
             f"  # {why}",
-            f"  split: {_flow(split)}",
+            f"  split: {flow(split)}",
             *self._tables(),
             *_quarantine(num_refused, self.num_rows),
             "schema:",
             to_yaml(self.guess, indent=2).rstrip("\n"),
-            *_model(),
+            *model_lines(),
             *_training(self.num_rows),
-            f"output: {_quoted(f'runs/{self.out.stem}')}  # checkpoints, log and bundle",
+            f"output: {quoted(f'runs/{self.out.stem}')}  # checkpoints, log and bundle",
             "seed: 0",
         ]
         return "\n".join(parts) + "\n"
@@ -190,7 +190,7 @@ class _Starter:
         return str(full) if inside.startswith("..") else inside
 
     def _tables(self) -> list[str]:
-        lines = [f"    {name}: {_quoted(self._path(path))}" for name, path in self.tables.items()]
+        lines = [f"    {name}: {quoted(self._path(path))}" for name, path in self.tables.items()]
         return ["  tables:", *lines] if lines else []
 
 
@@ -267,7 +267,8 @@ def _quarantine(num_refused: int, num_rows: int) -> list[str]:
     ]
 
 
-def _model() -> list[str]:
+def model_lines() -> list[str]:
+    """The ``model`` section, as it is by default."""
     model, sharing = ModelConfig(), MMoE()
     widths, towers = _list(sharing.widths), _list(model.towers.widths)
     return [
@@ -292,7 +293,7 @@ def _training(num_rows: int) -> list[str]:
     ]
 
 
-def _flow(split: AnySplit) -> str:
+def flow(split: AnySplit) -> str:
     """What was set, on one line."""
     told = [
         f"{key}: {json.dumps(value)}" for key, value in split.model_dump(exclude_unset=True).items()
@@ -304,5 +305,6 @@ def _list(widths: tuple[int, ...]) -> str:
     return json.dumps(list(widths))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Text as YAML, in quotes where a reader could take it for something else."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from polyrank.config import RunConfig
 
 
+LAST_DAY = "last_day.parquet"
+"""In the folder: the rows that no choice has seen."""
+
+
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the log, the run and the bundle go.")] = Path(
         "demo"
@@ -36,8 +40,7 @@ def demo(
     out = console()
     log, yaml = folder / "log.parquet", folder / "ranker.yaml"
     _simulate(log, rows, seed, quiet=quiet)
-    config = _configuration(log, seed)
-    _write_yaml(yaml, config)
+    config = _configure(log, yaml, seed)
     run = run_folder(config)
     _start_afresh(run)
     # It would say that nothing reads the truth, which is meant so.
@@ -47,7 +50,7 @@ def demo(
     out.print(ledger_line(bundle.card.ledger))
     out.print()
     show_evaluation(out, evaluations(bundle)["test"], "The last day, which no choice has seen")
-    scorer, last_day = Scorer(bundle), _last_day(log, config)
+    scorer, last_day = Scorer(bundle), _last_day(log, config, folder / LAST_DAY)
     out.print()
     show_request(out, scorer, last_day)
     out.print()
@@ -56,7 +59,7 @@ def demo(
         f"\n{time.perf_counter() - began:.0f} s for {rows:,} impressions. Next:\n"
         f"  polyrank card {run / BUNDLE}\n"
         f"  polyrank train {yaml} --output {folder / 'mine'} --set model.sharing.num_experts=4\n"
-        f"  polyrank compare {run / BUNDLE} {folder / 'mine' / BUNDLE} {log}",
+        f"  polyrank compare {run / BUNDLE} {folder / 'mine' / BUNDLE} {folder / LAST_DAY}",
         soft_wrap=True,
     )
 
@@ -98,28 +101,36 @@ def _start_afresh(run: Path) -> None:
         (run / "log.jsonl").unlink(missing_ok=True)
 
 
-def _configuration(log: Path, seed: int) -> RunConfig:
+def _configure(log: Path, yaml: Path, seed: int) -> RunConfig:
     """Train on all days but the last two; choose on the last but one, report on the last."""
-    from polyrank.config import DataConfig, RunConfig, TrainingConfig
+    from polyrank.config import load_config
     from polyrank.data import TimeSplit
+    from polyrank.schema import to_yaml
     from polyrank.simulation import FeedConfig, feed_schema
+    from polyrank.starter import flow, model_lines, quoted
 
     feed = FeedConfig(seed=seed)
     last_day = feed.start + datetime.timedelta(days=feed.days - 1)
-    return RunConfig(
-        schema_=feed_schema(feed.embedding_dim),
-        data=DataConfig(
-            root=".",
-            log=log.name,
-            split=TimeSplit(
-                validation_from=_milliseconds(last_day - datetime.timedelta(days=1)),
-                test_from=_milliseconds(last_day),
-            ),
-        ),
-        training=TrainingConfig(epochs=3, batch_size=2048),
-        output=str(log.parent / "run"),
-        seed=seed,
+    split = TimeSplit(
+        validation_from=_milliseconds(last_day - datetime.timedelta(days=1)),
+        test_from=_milliseconds(last_day),
     )
+    lines = [
+        "# A simulated feed; polyrank demo wrote this file.",
+        "data:",
+        '  root: "."  # where relative paths start: the folder of this file',
+        f"  log: {log.name}",
+        "  # The last day judges, the one before it chooses.",
+        f"  split: {flow(split)}",
+        "schema:",
+        to_yaml(feed_schema(feed.embedding_dim), indent=2).rstrip("\n"),
+        *model_lines(),
+        "training: {epochs: 3, batch_size: 2048}",
+        f"output: {quoted(str(log.parent / 'run'))}",
+        f"seed: {seed}",
+    ]
+    _write(yaml, "\n".join(lines) + "\n")
+    return load_config(yaml)
 
 
 def _milliseconds(day: datetime.date) -> int:
@@ -127,25 +138,23 @@ def _milliseconds(day: datetime.date) -> int:
     return int(midnight.timestamp()) * 1000
 
 
-def _write_yaml(path: Path, config: RunConfig) -> None:
+def _write(path: Path, text: str) -> None:
     """Write the configuration; another one of that name stays beside it."""
-    import io
-
-    from ruamel.yaml import YAML
-
     from polyrank.storage.failures import storage_errors
 
-    tree: dict[str, Any] = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    text = io.StringIO()
-    YAML(typ="safe", pure=True).dump(tree, text)
     with storage_errors("write the configuration", path.name):
-        if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+        if path.exists() and path.read_bytes() != text.encode():
             path.replace(path.with_suffix(".yaml.old"))
-        path.write_text(text.getvalue(), encoding="utf-8")
+        path.write_bytes(text.encode())
 
 
-def _last_day(log: Path, config: RunConfig) -> pa.Table:
+def _last_day(log: Path, config: RunConfig, out: Path) -> pa.Table:
+    """The test rows, also written into a file of their own."""
     import pyarrow.parquet as pq
 
+    from polyrank.simulation.writer import write_log
+
     split: Any = config.data.split
-    return pq.read_table(log, filters=[("time_ms", ">=", split.test_from)])
+    table = pq.read_table(log, filters=[("time_ms", ">=", split.test_from)])
+    write_log(out, [table], table.schema)
+    return table

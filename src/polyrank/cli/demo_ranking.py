@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from polyrank.scoring import Scorer
 
+HEADINGS = {"long_view": "long\nview", "purchase": "pur-\nchase", "watch_time": "watch\ntime"}
 SEEN = 3
 """Places of a list that are taken to be looked at."""
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ def show_request(out: Console, scorer: Scorer, log: pa.Table) -> None:
     for task in scorer.bundle.schema.tasks:
         values = [row[PREFIX + task.name] for row in ranked]
         told = map(percent, values) if task.kind == "binary" else (f"{v:.1f} s" for v in values)
-        columns[_narrow(task.name)] = list(told)
+        columns[HEADINGS.get(task.name, task.name)] = list(told)
     columns["score"] = [number(row["score"]) for row in ranked]
     truths = [truth[row["item_id"]] for row in ranked]
     columns["satis-\nfied"] = [percent(row["truth_satisfaction"]) for row in truths]
@@ -55,15 +56,6 @@ def show_request(out: Console, scorer: Scorer, log: pa.Table) -> None:
         "score every objective counts about equally. Only a simulation knows the last two columns.",
         style="dim",
     )
-
-
-def _narrow(name: str) -> str:
-    """A heading of at most 6 letters a line."""
-    lines = [
-        piece if len(piece) <= 6 else f"{piece[: len(piece) // 2]}-\n{piece[len(piece) // 2 :]}"
-        for piece in name.split("_")
-    ]
-    return "\n".join(lines)
 
 
 def show_orders(out: Console, scorer: Scorer, log: pa.Table) -> None:
