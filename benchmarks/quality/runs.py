@@ -90,11 +90,12 @@ def beside_labels(encoders: Encoders, rows: pa.Table, predictions: dict[str, Any
     batch = encoders.encode(rows.combine_chunks())
     assert batch.labels_BT is not None
     assert batch.observed_BT is not None
+    columns = encoders.layout.tasks
     labels_NT, observed_NT = batch.labels_BT.double().numpy(), batch.observed_BT.numpy()
     return Observations(
         predictions=predictions,
-        labels={task: labels_NT[:, place] for place, task in enumerate(predictions)},
-        masks={task: observed_NT[:, place] for place, task in enumerate(predictions)},
+        labels={task: labels_NT[:, columns.index(task)] for task in predictions},
+        masks={task: observed_NT[:, columns.index(task)] for task in predictions},
         groups={role: codes.numpy() for role, codes in (batch.groups or {}).items()},
     )
 
