@@ -61,6 +61,7 @@ def validate_log(
             for chunk in piece.chunks(list(plan.columns)):
                 survey.take(chunk)
         except PolyrankError as error:
+            survey.is_cut = True
             problems.append(error)
     return [*problems, *survey.problems()]
 
@@ -72,6 +73,9 @@ class _Survey:
         plan: How the log is read; columns at fault are not among its columns.
         request: What is asked of it.
         complete: Whether no column is at fault; if one is, rows are checked and no more.
+
+    Attributes:
+        is_cut: A file could not be read to its end, so that what is missing says nothing.
     """
 
     def __init__(self, plan: Plan, request: Request, *, complete: bool) -> None:
@@ -80,6 +84,7 @@ class _Survey:
             request = replace(request, split=None)
         self._rules = rules_of(plan, request)
         self._complete = complete
+        self.is_cut = False
         self._faults = FaultLog()
         self._times = plausible_times(plan)
         self._sample = Sample()
@@ -106,6 +111,8 @@ class _Survey:
     def problems(self) -> Iterator[DataError]:
         """What is wrong, then what is worth a look."""
         yield from self._faults.problems()
+        if self.is_cut:
+            return
         if not self._num_rows:
             yield DataError("the log holds no rows", hint="Check which files are meant.")
         elif self._complete:
