@@ -155,6 +155,13 @@ def test_shards_are_permuted_and_rows_are_mixed_within_windows() -> None:
         assert abs(np.corrcoef(order, np.arange(400))[0, 1]) < 0.2
 
 
+def test_each_window_is_shuffled_in_its_own_way() -> None:
+    shards = Shards([50] * 6)
+    batches = shards.numbers(Cursor(batch_size=50, seed=0, epoch=0))
+    orders = {tuple(number % 50 for number in batch) for batch in batches}
+    assert len(orders) == 6
+
+
 def test_every_place_of_an_epoch_is_as_likely_for_every_row() -> None:
     shards = Shards([4, 4, 4])
     counts = np.zeros((12, 12))
