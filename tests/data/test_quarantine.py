@@ -242,3 +242,19 @@ def test_a_pass_left_after_rows_were_written_leaves_no_trace(
     assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
     chunks.close()  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_only_reading_tells_the_number_of_rows_none_come_after_a_fault(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{row},{2 if row == 10 else 0}\n" for row in range(100)]
+    (tmp_path / "log.csv").write_text("age,click\n" + "".join(rows))
+    schema = Schema(features=(Numeric(name="age"),), tasks=(Binary(name="click"),))
+    source = open_log(tmp_path / "log.csv", chunk_rows=8)
+    for share, seen_at_most in ((0.0, 10), (0.005, 99)):
+        seen = 0
+        reader = Reader(source, schema, quarantine=Quarantine(max_share=share))
+        with pytest.raises(DataError, match="1 of 100 rows"):  # noqa: PT012
+            for table in reader.chunks():
+                seen += table.num_rows
+        assert 0 < seen <= seen_at_most

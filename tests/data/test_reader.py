@@ -552,3 +552,15 @@ def test_lists_of_text_that_is_not_utf8_are_set_aside(tmp_path: Path) -> None:
 def test_types_without_a_wider_one_are_told_as_text() -> None:
     logs = [pa.table({"x": [[1]]}), pa.table({"x": ["a"]})]
     assert open_log(logs).schema().field("x").type == pa.large_string()
+
+
+def test_a_value_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    columns: dict[str, list[Any]] = {"x": [1.5] * 9, "click": [0] * 9, "w": [1.0] * 9}
+    columns["w"][4] = "heavy"
+    schema = Schema(
+        features=(Numeric(name="x"),), tasks=(Binary(name="click"),), keys=Keys(weight="w")
+    )
+    with pytest.raises(DataError) as caught:
+        read(write_csv(tmp_path / "log.csv", columns), schema)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("holds 'heavy': the first rows of the column hold a number")

@@ -212,3 +212,10 @@ def test_texts_come_back_as_pythons_csv_module_reads_them(
     source = open_log(path, chunk_rows=chunk_rows).typed({name: Need("text") for name in "abc"})
     found = [list(row.values()) for chunk in source.chunks() for row in chunk.table.to_pylist()]
     assert found == expected
+
+
+def test_line_breaks_in_quotes_may_stand_anywhere(tmp_path: Path) -> None:
+    source = log(tmp_path / "log.csv", "a,b\n" + '"long\ny\nz",1\n' * 400_000)
+    chunks = [chunk.table.column("a") for chunk in source.chunks()]
+    assert sum(map(len, chunks)) == 400_000
+    assert {text for column in chunks for text in column.unique().to_pylist()} == {"long\ny\nz"}

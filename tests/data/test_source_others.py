@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -186,3 +187,16 @@ def test_without_duckdb_the_cure_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ConfigError, match=r"pip install polyrank\[sql\]"):
         open_query("SELECT 1")
+
+
+def test_arrow_with_offsets_beyond_its_data_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.arrow"
+    table = pa.table({"x": ["aaa", "bbb"]})
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    offsets, lie = (np.array([0, 3, end], "<i4").tobytes() for end in (6, 2**30))
+    data = path.read_bytes()
+    assert data.count(offsets) == 1
+    path.write_bytes(data.replace(offsets, lie))
+    with pytest.raises(DataError, match=r"^log\.arrow, after row 0: cannot be read as Arrow"):
+        read(open_log(path))

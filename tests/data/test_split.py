@@ -156,6 +156,7 @@ NOON = datetime(2022, 4, 29, 12, tzinfo=UTC)
     ("times", "bound", "gap", "codes"),
     [
         (pa.array([20220428, 20220429, None]), 20220429, 0, [0, 1, 0]),
+        (pa.array([-7, -5, 3, None]), -5, 0, [0, 1, 1, 0]),
         (pa.array([DAY - timedelta(1), DAY, None]), "2022-04-29", 0, [0, 1, 0]),
         (pa.array([DAY - timedelta(2), DAY - timedelta(1), DAY]), DAY, 1, [0, -1, 1]),
         (pa.array([DAY, DAY + timedelta(1)]), "2022-04-29T06:00:00", 0, [0, 1]),
