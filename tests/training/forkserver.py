@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -124,6 +125,7 @@ def _fork(order: Order, late: Path) -> int:
     if pid:
         return pid
     os.environ.update(order.environment)
+    warnings.simplefilter("error")
     status = work(order)
     if not late.exists():
         late.write_text(" ".join(name for name in sys.modules if name.startswith(_LATE)))

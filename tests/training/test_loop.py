@@ -37,8 +37,9 @@ def auc(model: RankingModel, log: EncodedLog, task: str) -> float:
     return float(roc_auc_score(torch.cat(labels).numpy(), torch.cat(scores).numpy()))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("table_optimizer", ["rowwise_adagrad", "rowwise_adam"])
+@pytest.mark.parametrize(
+    ("precision", "table_optimizer"), [("fp32", "rowwise_adagrad"), ("bf16", "rowwise_adam")]
+)
 def test_a_planted_signal_is_learnt(tmp_path: Path, precision: str, table_optimizer: str) -> None:
     """Clicks depend on the pair of item and hour's sign; likes on age alone."""
     rng = np.random.default_rng(0)
@@ -240,16 +241,17 @@ def test_tracking_and_notices_reach_tensorboard(log: Prepared, tmp_path: Path) -
 
 
 def test_threads_are_restored(log: Prepared, tmp_path: Path) -> None:
-    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     seen: list[int] = []
 
     class Watcher(Recorder):
         def advance(self, step: int, rows: int) -> None:
             seen.append(torch.get_num_threads())
 
-    train(config(epochs=1, threads=2), log, tmp_path, observer=Watcher())
-    assert set(seen) == {2}
-    assert torch.get_num_threads() == before
+    train(config(epochs=1, threads=1), log, tmp_path, observer=Watcher())
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 # C8 and B16: the smallest of everything.
@@ -280,7 +282,7 @@ shapes = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

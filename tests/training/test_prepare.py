@@ -15,10 +15,11 @@ import torch
 
 from polyrank.config import RunConfig
 from polyrank.data import EncodedLog, Encoders
-from polyrank.errors import ConfigError, DataError, StorageError
+from polyrank.errors import ArtefactError, ConfigError, DataError, StorageError
 from polyrank.schema import Binary, Categorical, Keys, Numeric, Schema, SideTable, parse
 from polyrank.storage import RunLock
-from polyrank.training import Prepared, Sources, Span, prepare, train
+from polyrank.training import Prepared, Sources, Span, open_sources, prepare, train
+from polyrank.training.prepare import _Preparation
 
 SCHEMA = Schema(
     features=(
@@ -352,3 +353,34 @@ def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path: Path) -> Non
     pq.write_table(log(), tmp_path / "log.parquet")
     with pytest.raises((ConfigError, StorageError)):
         prepare(run, tmp_path, tmp_path / "file" / "run")
+
+
+def test_another_process_opens_what_the_first_one_made(split: tuple[RunConfig, Path]) -> None:
+    run, root = split
+    first = prepare(run, root, root / "run")
+    other = _Preparation(run, open_sources(run.data, root), root / "run", lambda *_: None).open()
+    assert other.fingerprint == first.fingerprint
+    assert other.encoders.fingerprint() == first.encoders.fingerprint()
+    assert same_rows(first, other)
+    lost_part(run, root)
+    with pytest.raises(ArtefactError, match="vanished"):
+        _Preparation(run, open_sources(run.data, root), root / "run", lambda *_: None).open()
+
+
+def test_errors_that_have_a_place_keep_it(
+    split: tuple[RunConfig, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> EncodedLog:
+        raise ConfigError("wrong", where="elsewhere")
+
+    monkeypatch.setattr(EncodedLog, "build", fail)
+    with pytest.raises(ConfigError, match="elsewhere: wrong"):
+        prepare(split[0], split[1], split[1] / "run")
+
+
+def test_a_feature_that_validation_lacks_is_no_unseen_one(tmp_path: Path) -> None:
+    later = log(100, 1, DAYS)
+    nothing = pa.nulls(100, pa.int64())
+    sources = Sources.of(train=log(), validation=later.set_column(1, "item", nothing))
+    prepared = prepare(config({"train": "a", "validation": "b"}), sources, tmp_path)
+    assert prepared.notices == ("nothing reads the columns noise",)

@@ -18,8 +18,10 @@ from polyrank.errors import ArtefactError, ConfigError, PolyrankError
 from polyrank.schema import parse
 from polyrank.storage import RunLock
 from polyrank.training import Prepared, TrainResult, train
-from polyrank.training.checkpoint import Checkpoints, Snapshot
+from polyrank.training.checkpoint import Checkpoints, Snapshot, arrays_of, put_arrays
 from polyrank.training.identity import Identity, compare
+from polyrank.training.optimizers import Optimizers
+from polyrank.training.schedule import Schedule
 from polyrank.training.state import RunState, Window
 from tests.training.runs import Recorder, config, digest, lines, prepared, table
 
@@ -275,9 +277,8 @@ def test_every_field_of_the_state_is_dropped_in_some_case() -> None:
 
 
 def damage(folder: Path, name: str, how: str) -> None:
-    """Flip a bit of a file of the newest checkpoint (or best weights), cut it, or remove it."""
-    store, file = name.split("/")
-    path = max((folder / store).glob("step-*")) / file
+    """Flip a bit of a file of the newest checkpoint, cut it, or remove it."""
+    path = max((folder / "checkpoints").glob("step-*")) / name
     content = bytearray(path.read_bytes())
     if how == "flip":
         content[len(content) // 2] ^= 1
@@ -288,16 +289,17 @@ def damage(folder: Path, name: str, how: str) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
 @pytest.mark.parametrize(
-    "name",
+    ("name", "how"),
     [
-        "checkpoints/model.safetensors",
-        "checkpoints/optimizers.safetensors",
-        "checkpoints/state.json",
-        "checkpoints/MANIFEST.json",
-        "checkpoints/balancing.safetensors",
-        "checkpoints/identity.json",
+        ("model.safetensors", "flip"),
+        ("model.safetensors", "cut"),
+        ("optimizers.safetensors", "flip"),
+        ("balancing.safetensors", "cut"),
+        ("state.json", "flip"),
+        ("identity.json", "remove"),
+        ("MANIFEST.json", "flip"),
+        ("MANIFEST.json", "remove"),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
@@ -329,7 +331,7 @@ def test_best_weights_damaged_in_the_middle_of_a_run_end_it(whole: Whole, tmp_pa
     class Vandal(Recorder):
         def advance(self, step: int, rows: int) -> None:
             if step == 16:
-                damage(tmp_path, "checkpoints/model.safetensors", "flip")
+                damage(tmp_path, "model.safetensors", "flip")
 
     with pytest.raises(ArtefactError, match="best weights were altered"):
         train(whole.config, whole.prepared, tmp_path, observer=Vandal())
@@ -341,7 +343,7 @@ def test_best_weights_damaged_after_training_are_refused(whole: Whole, tmp_path:
     train(whole.config, whole.prepared, tmp_path)
     best = max((tmp_path / "checkpoints").glob("step-*")) / "best.safetensors"
     assert best.exists() == (whole.result.best_step != whole.result.steps)
-    damage(tmp_path, "checkpoints/model.safetensors", "flip")
+    damage(tmp_path, "model.safetensors", "flip")
     with pytest.raises(ArtefactError):
         train(whole.config, whole.prepared, tmp_path, resume="strict")
 
@@ -437,6 +439,18 @@ def test_threads_and_release_of_torch_may_change_with_a_notice() -> None:
         "threads: 4 before, 1 now; the last bits may differ",
         "torch: 2.12 before, 2.13 now; the last bits may differ",
     ]
+
+
+def test_arrays_of_another_network_are_refused(whole: Whole) -> None:
+    model = whole.result.model
+    arrays = arrays_of(model)
+    name = next(iter(arrays))
+    for wrong in ({**arrays, name: np.zeros(3, dtype=np.float32)}, {name: arrays[name]}):
+        with pytest.raises(ArtefactError, match="not those of this run"):
+            put_arrays(model, wrong, "here")
+    schedule = Schedule(warmup_steps=0, total_steps=1, cosine=False)
+    with pytest.raises(ArtefactError, match="'other', which is no parameter"):
+        Optimizers(model, whole.config.training, schedule).restore({"other/step": np.zeros(1)})
 
 
 def test_a_cosine_forbids_more_epochs() -> None:

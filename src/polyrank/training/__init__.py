@@ -1,4 +1,31 @@
-"""Training: the loop, the optimizers, precision, checkpoints, several processes."""
+"""Training: the loop, the optimizers, precision, checkpoints, several processes.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> import pyarrow as pa
+>>> from polyrank.config import DataConfig, RunConfig, TrainingConfig
+>>> from polyrank.schema import Binary, Categorical, Schema
+>>> from polyrank.training import Sources, prepare, train
+>>> schema = Schema(
+...     features=(Categorical(name="item", min_frequency=1),), tasks=(Binary(name="click"),)
+... )
+>>> log = pa.table({"item": [1, 2, 3, 4] * 50, "click": [1, 0, 1, 0] * 50})
+>>> config = RunConfig(
+...     schema_=schema,
+...     data=DataConfig(train="log", validation="log"),
+...     training=TrainingConfig(epochs=2, batch_size=20, table_learning_rate=0.5),
+... )
+>>> with tempfile.TemporaryDirectory() as folder:
+...     prepared = prepare(config, Sources.of(train=log, validation=log), Path(folder))
+...     result = train(config, prepared, Path(folder))
+>>> prepared.ledger.trained, result.steps, result.best_score
+(400, 20, 1.0)
+
+A run is a function of its configuration, its log and the number of processes: it can be cut off at
+any moment, by ``kill -9`` too, and ends with the same bits when it is resumed. What it writes into
+its folder: ``checkpoints``, ``log.jsonl`` (see ``journal``), ``quarantine.parquet`` and the cache
+of the encoded log.
+"""
 
 from polyrank.training.distributed import Processes, join_processes
 from polyrank.training.loop import train

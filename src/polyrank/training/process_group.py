@@ -19,7 +19,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from polyrank.errors import DistributedError, PolyrankError
-from polyrank.training.distributed import COLLECTIVE_TIMEOUT, PATIENCE, Processes
+from polyrank.training import distributed
+from polyrank.training.distributed import PATIENCE, Processes
 
 _ERRORS = {kind.code: kind for kind in PolyrankError.__subclasses__()}
 _FAREWELL = timedelta(seconds=10)
@@ -40,13 +41,15 @@ class ProcessGroup(Processes):
         """Meet the other processes; the second call gives the same group."""
         if cls._joined is None:
             with _collective("meet the other processes"):
-                store, rank, world = next(rendezvous("env://", timeout=COLLECTIVE_TIMEOUT))
+                store, rank, world = next(
+                    rendezvous("env://", timeout=distributed.COLLECTIVE_TIMEOUT)
+                )
                 dist.init_process_group(
                     "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
                     store=PrefixStore("group", store),
                     rank=rank,
                     world_size=world,
-                    timeout=COLLECTIVE_TIMEOUT,
+                    timeout=distributed.COLLECTIVE_TIMEOUT,
                 )
             atexit.register(_leave)
             cls._joined = cls(PrefixStore("first", store), rank, local_rank, world)
@@ -106,9 +109,9 @@ class ProcessGroup(Processes):
         return answer["result"]
 
     def _sizes(self, size: int, device: torch.device) -> list[int]:
-        sizes = torch.empty(self.world, dtype=torch.int64, device=device)
-        dist.all_gather_into_tensor(sizes, torch.tensor([size], device=device))
-        return [int(size) for size in sizes.tolist()]
+        sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.world)]
+        dist.all_gather(sizes, torch.tensor([size], device=device))
+        return [int(size) for size in torch.cat(sizes).tolist()]
 
     def _sum_sparse(self, table: Tensor) -> None:
         local = table.grad
@@ -132,11 +135,9 @@ class ProcessGroup(Processes):
         )
 
     def _concatenate(self, rows: Tensor, sizes: Sequence[int]) -> Tensor:
-        longest = max(sizes)
-        padded = _pad(rows, longest)
-        joined = padded.new_empty(self.world * longest, *padded.shape[1:])
-        dist.all_gather_into_tensor(joined, padded)
-        parts = joined.unflatten(0, (self.world, longest))
+        padded = _pad(rows, max(sizes))
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 

@@ -236,10 +236,11 @@ class Trainer:
         if self.state.step > self.saved:
             self._save()
         number = self.stop.received
+        left = "a checkpoint was made" if self.state.step else "nothing was done yet"
         raise InterruptedRun(
             f"stopped by {number.name if number else 'a signal to another process'} after step "
-            f"{self.state.step} of {self.total_steps}; a checkpoint was made",
-            hint="Go on with --resume.",
+            f"{self.state.step} of {self.total_steps}; {left}",
+            hint="Go on with --resume." if self.state.step else "Start again.",
         )
 
     def _require_finite_weights(self) -> None:
