@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.bundle import Bundle
-from polyrank.data import Reader, Source, load_side_table, open_log
+from polyrank.data import Join, Reader, Source, load_side_table, open_log
 from polyrank.errors import ConfigError
-from polyrank.schema import Schema, suggest
+from polyrank.schema import Schema, SideTable, suggest
 from polyrank.scoring.engine import Engine, TorchEngine
 from polyrank.scoring.order import default_weights, score
 from polyrank.scoring.output import write_parquet
@@ -49,6 +49,7 @@ class Scorer:
         self.bundle = bundle
         self._engine = engine or TorchEngine(bundle.model)
         self._tables = {**bundle.tables, **_load_tables(bundle.schema, tables or {})}
+        self._joins: dict[tuple[SideTable, ...], Join] = {}
 
     def score(self, table: Any, keep: Sequence[str] = ()) -> pa.Table:
         """Predict every task for every row.
@@ -121,8 +122,14 @@ class Scorer:
     def reader(self, source: Source, *, extra: Sequence[str], labels: bool) -> Reader:
         """A reader of ``source`` that joins the side tables whose columns it lacks."""
         schema = _without_given(self.bundle.schema, self._tables, source.schema().names)
-        tables = {side.name: self._tables[side.name] for side in schema.tables}
-        return Reader(source, schema, tables=tables, extra=extra, labels=labels)
+        return Reader(source, schema, tables=self._join(schema), extra=extra, labels=labels)
+
+    def _join(self, schema: Schema) -> Join:
+        """The side tables of ``schema``, indexed once."""
+        if schema.tables not in self._joins:
+            tables = {side.name: self._tables[side.name] for side in schema.tables}
+            self._joins[schema.tables] = Join(schema, tables)
+        return self._joins[schema.tables]
 
     def _kept(self, given: Sequence[str], keep: Sequence[str]) -> list[str]:
         for name in keep:
