@@ -62,10 +62,10 @@ class Numeric(_Feature):
     """One number a row, scaled by what the training split shows.
 
     ``quantile`` maps to the normal score of the empirical quantile, within [-3, 3]; ``log`` to the
-    standardised sign(x) log(1 + |x|), within [-10, 10]; ``standard`` to zero mean and unit variance, within
-    [-10, 10]; ``none`` leaves it; ``bins`` learns one embedding for each of ``num_bins`` quantile
-    bins. A missing value is imputed by the training median and, if any was missing in training,
-    flagged in a column of its own (in ``bins``: a bin of its own).
+    standardised sign(x) log(1 + |x|), within [-10, 10]; ``standard`` to zero mean and unit
+    variance, within [-10, 10]; ``none`` leaves it; ``bins`` learns one embedding for each of
+    ``num_bins`` quantile bins. A missing value is imputed by the training median and, if any was
+    missing in training, flagged in a column of its own (in ``bins``: a bin of its own).
     """
 
     kind: Literal["numeric"] = "numeric"
