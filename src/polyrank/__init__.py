@@ -178,14 +178,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Rooms are imported when a name of theirs is first used: torch alone takes a second."""
-    room = _HOMES.get(name)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(f"{__name__}.{room}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Rooms are imported when a name of theirs is first used: torch alone takes a second."""
+        room = _HOMES.get(name)
+        if room is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: object = getattr(import_module(f"{__name__}.{room}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -96,8 +96,9 @@ def _check_data(schema: Schema, data: DataConfig, root: Path, found: Findings) -
         split = data.split if part == WHOLE else None
         if readable is not None:
             for problem in validate_log(source, readable, tables, split=split):
+                problem.where = problem.where or _files_of(source)
                 if part != WHOLE:
-                    problem.where = f"{part}: {problem.where}" if problem.where else part
+                    problem.where = f"{part}: {problem.where}"
                 found.add(problem)
     if found.problems:
         _allow_quarantined(schema, data, logs, tables, found)
@@ -197,6 +198,12 @@ def _add_error_of(action: Callable[[], None], found: Findings) -> None:
         action()
     except PolyrankError as error:
         found.add(error)
+
+
+def _files_of(source: Source) -> str:
+    origins = [part.origin for part in source.parts()]
+    more = len(origins) - 1
+    return origins[0] if not more else f"{origins[0]} and {more} more"
 
 
 def _num_rows(logs: Any) -> int | None:

@@ -39,6 +39,9 @@ HELD_OUT = ("validation", "test")
 """The parts that a run is evaluated on."""
 
 
+_STAGES = {"fit": "fit encoders"}
+
+
 class Watcher:
     """What a run is watched by: stages of preparation, then an observer of the loop.
 
@@ -63,6 +66,7 @@ class Watcher:
 
     def stage(self, name: str, rows: int) -> None:
         """Tell what is being done, and how many rows were so far."""
+        name = _STAGES.get(name, name)
         if self._console is None:
             return
         if self._console.is_terminal:

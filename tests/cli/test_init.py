@@ -294,7 +294,7 @@ def test_a_split_by_time(times: Any, validation: int | str, test: int | str) -> 
     log = pa.table({"when": times, "item": [1] * len(times), "click": [1] * len(times)})
     reader = Reader(open_log(log), SCHEMA.model_copy(update={"keys": keys}), split=split)
     for part in ("train", "validation", "test"):
-        assert list(reader.chunks(part))  # type: ignore[arg-type]
+        assert list(reader.chunks(part))
 
 
 def test_without_enough_times_users_divide_it_and_without_users_chance() -> None:
@@ -313,7 +313,7 @@ def test_a_long_log_is_looked_at_in_blocks_from_all_over(
 ) -> None:
     monkeypatch.setattr(starter, "SAMPLE_ROWS", 500)
     monkeypatch.setattr(starter, "_BLOCK", 50)
-    sample, num_rows = starter._look(starter.open_log(log))
+    sample, num_rows = starter._look(open_log(log))
     assert num_rows == ROWS
     requests = feed_log()["request_id"].to_numpy()
     seen = np.isin(requests, sample["request_id"].to_numpy()).reshape(-1, 50).mean(axis=1)
@@ -339,11 +339,12 @@ class TestRealLogs:
             "videos": "video_features_basic_pure.parquet",
             "history": "user_history_to_0424.parquet",
         }
-        words = [f"{name}={folder / file}" for name, file in tables.items()]
-        flags = [flag for word in words for flag in ("--table", word)]
+        flags: list[object] = []
+        for name, file in tables.items():
+            flags += ["--table", f"{name}={folder / file}"]
         config = init(folder / "log_standard_0425_0430.parquet", out, *flags)
         assert {"is_click", "long_view", "is_like"} <= set(config.schema_.task_names)
-        words = ["--set", "training.batch_size=4096", "--output", tmp_path / "run"]
+        words: list[object] = ["--set", "training.batch_size=4096", "--output", tmp_path / "run"]
         told = succeed("train", out, *TINY, *words).splitlines()[0]
         assert told.startswith("rows read 94,784 = ")
         assert "quarantined 0" in told

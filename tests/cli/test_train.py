@@ -14,10 +14,12 @@ from tests.cli.workbench import (
     ROWS,
     TEST_ROWS,
     VALIDATION_ROWS,
+    contents,
     feed_log,
     run,
     schema_tree,
     succeed,
+    told,
     tree_of,
     write_run,
     write_yaml,
@@ -55,7 +57,7 @@ def test_progress_goes_to_stderr_and_quiet_shows_none(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     quiet = run("train", config, "--quiet", "--output", tmp_path / "again")
     assert quiet.err == ""
-    assert quiet.out.splitlines()[:-1] == loud.out.splitlines()[:-1]
+    assert told(quiet.out) == told(loud.out)
 
 
 def test_settings_stand_over_the_file(tmp_path: Path) -> None:
@@ -90,12 +92,14 @@ def test_a_second_run_in_the_folder_is_refused_and_a_resumed_one_is_the_same(
 ) -> None:
     config = write_run(tmp_path)
     first = succeed("train", config, "--quiet")
+    bundle = contents(tmp_path / "run" / "bundle")
     again = run("train", config)
     assert again.code == 2
     assert "holds a run already" in again.error["message"]
     assert "--resume" in again.error["hint"]
-    assert succeed("train", config, "--resume", "--quiet") == first
-    assert succeed("train", config, "--resume", "--strict", "--quiet") == first
+    for flags in (["--resume"], ["--resume", "--strict"]):
+        assert told(succeed("train", config, *flags, "--quiet")) == told(first)
+        assert contents(tmp_path / "run" / "bundle") == bundle
 
 
 def test_strict_without_resume_is_a_mistake(tmp_path: Path) -> None:
@@ -160,8 +164,8 @@ def test_the_ledger_is_exact(tmp_path: Path) -> None:
     config = write_run(tmp_path, _dirty_log(), schema=schema)
     assert run("train", config).code == 3
     out = succeed("train", config, "--set", "data.max_quarantine_share=0.01", "--quiet")
-    told = f"rows read {ROWS + 5:,} = trained {ROWS - 7:,} + masked 4 + quarantined 3 + filtered 5"
-    assert out.splitlines()[0] == told
+    line = f"rows read {ROWS + 5:,} = trained {ROWS - 7:,} + masked 4 + quarantined 3 + filtered 5"
+    assert out.splitlines()[0] == line
     aside = pq.read_table(tmp_path / "run" / "quarantine.parquet")
     assert aside["quarantine_column"].to_pylist() == ["watch_time_s"] * 3
     ledger = load_bundle(tmp_path / "run" / "bundle").card.ledger

@@ -21,13 +21,14 @@ from polyrank.simulation import Feed, FeedConfig, feed_schema, observed
 FEED = FeedConfig(num_users=120, num_items=90)
 ROWS = 2400
 VALIDATION_ROWS, TEST_ROWS = 400, 400
+TRAINING = {"epochs": 1, "batch_size": 400, "precision": "fp32", "device": "cpu"}
 TINY = {
     "model": {
         "embedding_dim": 4,
         "sharing": {"kind": "mmoe", "num_experts": 2, "widths": [16]},
         "towers": {"widths": [16]},
     },
-    "training": {"epochs": 1, "batch_size": 400, "precision": "fp32", "device": "cpu"},
+    "training": TRAINING,
     "evaluation": {"resamples": 0},
 }
 
@@ -123,3 +124,14 @@ def write_parts(folder: Path) -> dict[str, str]:
     for (part, start), end in zip(starts.items(), ends, strict=True):
         pq.write_table(feed_log().slice(start, end - start), folder / f"{part}.parquet")
     return {part: f"{part}.parquet" for part in starts}
+
+
+def contents(bundle: Path) -> dict[str, bytes]:
+    """The files of a bundle but for the manifest, which says when it was made."""
+    files = (path for path in bundle.iterdir() if path.name != "MANIFEST.json")
+    return {path.name: path.read_bytes() for path in files}
+
+
+def told(out: str) -> list[str]:
+    """What a run prints but for the last line, which names folder and version."""
+    return out.splitlines()[:-1]
