@@ -21,8 +21,8 @@ from polyrank.schema import Sequence as History
 
 Floats = NDArray[np.float64]
 OPEN = 1000
-"""A categorical feature with more values than this in training is an id: with or without it is a
-choice of the tuning."""
+"""A categorical feature with more values than this in training counts as an id, and so does one
+that repeats a number: with or without these is a choice of the tuning."""
 MAX_ROUNDS, PATIENCE = 2000, 50
 
 
@@ -43,12 +43,13 @@ class Matrix:
     _codes: dict[str, pa.Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        numbers = {f.column for f in self.schema.features if isinstance(f, Numeric)}
         for feature in self.schema.features:
             column = self.train[feature.column]
             if isinstance(feature, Categorical):
                 self._codes[feature.name] = values = pc.unique(column.drop_null())
                 self.categorical.append(feature.name)
-                if len(values) > OPEN:
+                if len(values) > OPEN or feature.column in numbers:
                     self.ids.append(feature.name)
             elif isinstance(feature, Bag):
                 self._codes[feature.name] = pc.unique(pc.list_flatten(column).drop_null())
