@@ -169,7 +169,7 @@ def test_leaks_and_repetitions_are_warnings(tmp_path: Path) -> None:
     repeated = pa.concat_tables([log.slice(0, 9), log.slice(0, 9), log.slice(9)])
     out = succeed("validate", write_run(tmp_path, repeated, schema=schema))
     assert "warning: column 'clicked_at': feature 'clicked_at' alone predicts" in out
-    assert "warning: 9 rows repeat an earlier one" in out
+    assert "warning: log.parquet: 9 rows repeat an earlier one" in out
 
 
 @pytest.mark.parametrize("verb", ["validate", "train"])

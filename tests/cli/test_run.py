@@ -1,0 +1,90 @@
+"""What a run says while it prepares, and what it needs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from polyrank.config import RunConfig
+from polyrank.errors import ConfigError
+from polyrank.run import Watcher, evaluations, progress, train_bundle
+from polyrank.schema import parse
+from polyrank.training import Sources
+from tests.cli.workbench import feed_log, run, tree_of, write_run
+
+
+def screen(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, force_terminal=terminal, width=80, color_system=None), text
+
+
+def test_stages_are_a_line_each_without_a_terminal() -> None:
+    console, text = screen(terminal=False)
+    watcher = Watcher(None, console)
+    for rows in (10, 20):
+        watcher.stage("fit", rows)
+    watcher.stage("encode train", 10)
+    watcher.notice("[red]mind[/red]")
+    watcher.done()
+    assert text.getvalue().splitlines() == ["fit encoders", "encode train", "[red]mind[/red]"]
+
+
+def test_stages_are_one_line_that_changes_on_a_terminal() -> None:
+    console, text = screen(terminal=True)
+    watcher = Watcher(None, console, notices=False)
+    watcher.stage("fit", 10)
+    watcher.stage("encode train", 1234)
+    watcher.notice("mind")
+    watcher.done()
+    watcher.done()
+    assert "encode train: 1,234 rows" in text.getvalue()
+    assert "mind" not in text.getvalue()
+
+
+def test_a_silent_watcher() -> None:
+    watcher = Watcher()
+    watcher.stage("fit", 10)
+    watcher.notice("mind")
+    watcher.done()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "rank", "speaks"), [(False, "0", 1), (True, "0", 0), (False, "1", 0)]
+)
+def test_only_the_first_process_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quiet: bool,
+    rank: str,
+    speaks: int,
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    with progress(quiet=quiet) as watcher:
+        watcher.notice("mind")
+    assert capsys.readouterr().err.count("mind") == speaks
+
+
+def test_several_processes_need_a_folder_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    sources = Sources.of(train=feed_log(), validation=feed_log())
+    config = parse(RunConfig, tree_of(data={"train": "a", "validation": "b"}))
+    with pytest.raises(ConfigError, match="run_dir"):
+        train_bundle(config, sources, None)
+
+
+def test_without_a_test_part_validation_alone_is_reported() -> None:
+    sources = Sources.of(train=feed_log().slice(0, 1600), validation=feed_log().slice(1600))
+    config = parse(RunConfig, tree_of(data={"train": "a", "validation": "b"}))
+    bundle = train_bundle(config, sources, None)
+    assert list(evaluations(bundle)) == ["validation"]
+    assert set(bundle.card.data) == {"train", "validation"}
+
+
+def test_notices_of_the_log_are_told(tmp_path: Path) -> None:
+    log = feed_log().append_column("unread", feed_log()["hour"])
+    outcome = run("train", write_run(tmp_path, log))
+    assert "nothing reads the columns" in outcome.err
+    assert "unread" in outcome.err
