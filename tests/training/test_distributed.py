@@ -87,7 +87,7 @@ def test_torchrun_gives_the_weights_and_metrics_of_one_process(
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         },
         capture_output=True,
