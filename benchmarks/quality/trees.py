@@ -171,7 +171,7 @@ def fit(
 
 def predict(task: Task, booster: lgb.Booster, columns: Sequence[int], x_NC: Floats) -> Floats:
     """(N,) probabilities, or durations in the label's unit."""
-    predicted = np.asarray(booster.predict(x_NC[:, columns], num_threads=1))
+    predicted: Floats = np.asarray(booster.predict(x_NC[:, columns], num_threads=1))
     if isinstance(task, Duration):
         return np.expm1(np.maximum(predicted, 0.0)) / task.seconds_per_unit
     return predicted
