@@ -277,33 +277,99 @@ def test_a_missing_package_is_named_before_the_run(
 class FakeMLflow:
     """What the tracker calls of mlflow, written down; mlflow itself is no test dependency."""
 
-    def __init__(self) -> None:
+    class MlflowException(Exception):
+        """The name that mlflow gives it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.said: list[tuple[Any, ...]] = []
+        self.broken = False
+        self.experiment: Any = None
+        monkeypatch.setitem(sys.modules, "mlflow", self)
+        monkeypatch.setitem(sys.modules, "mlflow.exceptions", self)
 
     def MlflowClient(self, tracking_uri: str) -> FakeMLflow:
-        self.said.append(("open", tracking_uri))
+        self._say("open", tracking_uri)
         return self
 
+    def get_experiment_by_name(self, name: str) -> Any:
+        return self.experiment
+
+    def create_experiment(self, name: str) -> str:
+        self._say("experiment", name)
+        return "3"
+
     def create_run(self, experiment_id: str, run_name: str) -> Any:
-        self.said.append(("run", experiment_id, run_name))
+        self._say("run", experiment_id, run_name)
         return type("Run", (), {"info": type("Info", (), {"run_id": "7"})})
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: self.said.append((name, *args, *kwargs.items()))
+    def log_param(self, run: str, key: str, value: object) -> None:
+        self._say("param", run, key, value)
+
+    def log_metric(self, run: str, key: str, value: float, step: int) -> None:
+        self._say("metric", run, key, value, step)
+
+    def set_tag(self, run: str, key: str, value: str) -> None:
+        self._say("tag", run, key, value)
+
+    def set_terminated(self, run: str) -> None:
+        self._say("end", run)
+
+    def _say(self, *words: object) -> None:
+        if self.broken:
+            raise self.MlflowException("out of reach")
+        self.said.append(words)
 
 
 def test_mlflow_gets_metrics_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeMLflow()
-    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    fake = FakeMLflow(monkeypatch)
     tracker = MLflowTracker("http://localhost:5000", "ranker")
     tracker.begin(PLAN)
     tracker.advance(1, 1)
     tracker.record(evaluated(50))
     tracker.record(NoticeRecord(step=50, message="said"))
     tracker.close()
-    assert ("open", "http://localhost:5000") in fake.said
-    assert ("run", "0", "ranker") in fake.said
-    assert ("log_metric", "7", "validation/click.auc", 0.7, ("step", 50)) in fake.said
-    assert ("log_param", "7", "device", "cpu") in fake.said
-    assert ("set_tag", "7", "notice.50", "said") in fake.said
-    assert fake.said[-1] == ("set_terminated", "7")
+    assert fake.said == [
+        ("open", "http://localhost:5000"),
+        ("experiment", "polyrank"),
+        ("run", "3", "ranker"),
+        ("param", "7", "device", "cpu"),
+        ("param", "7", "precision", "fp32: as configured"),
+        ("param", "7", "world", 1),
+        ("param", "7", "rows_per_epoch", 1000),
+        ("param", "7", "start_step", 0),
+        ("metric", "7", "validation/click.auc", 0.7, 50),
+        ("metric", "7", "validation/score", 0.7, 50),
+        ("tag", "7", "notice.50", "said"),
+        ("end", "7"),
+    ]
+
+
+def test_mlflow_runs_join_the_experiment_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMLflow(monkeypatch)
+    fake.experiment = type("Experiment", (), {"experiment_id": "5"})
+    MLflowTracker("http://localhost:5000", "ranker").begin(PLAN)
+    assert fake.said[1] == ("run", "5", "ranker")
+
+
+def test_mlflow_that_fails_at_the_start_is_a_mistake_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FakeMLflow(monkeypatch).broken = True
+    tracker = MLflowTracker("nowhere", "ranker")
+    with pytest.raises(ConfigError, match="MLflow refuses 'nowhere': out of reach"):
+        tracker.begin(PLAN)
+    tracker.close()
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_mlflow_that_fails_later_ends_the_tracking_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, at_the_end: bool
+) -> None:
+    fake = FakeMLflow(monkeypatch)
+    tracker = MLflowTracker("http://localhost:5000", "ranker")
+    tracker.begin(PLAN)
+    fake.broken = True
+    with pytest.warns(UserWarning, match="no longer tracked: out of reach"):
+        tracker.close() if at_the_end else tracker.record(evaluated(50))
+    tracker.record(evaluated(60))
+    tracker.close()
