@@ -21,9 +21,9 @@ from polyrank.heads import BinaryHead, DurationHead
 from polyrank.model import RankingModel
 from polyrank.schema import Binary, Categorical, Duration, Schema
 from polyrank.training import Prepared, train, trainer
-from polyrank.training.distributed import Processes
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import choose_precision
+from polyrank.training.processes import Processes
 from polyrank.training.schedule import Schedule
 from polyrank.training.step import LossNotFinite, Stepper, denominators_of
 from tests.training.runs import SCHEMA, Recorder, config, digest, lines, prepared, table

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from polyrank.errors import ConfigError
-from polyrank.training.distributed import Processes, choose_device, join_processes
+from polyrank.training.distributed import choose_device, join_processes
 from polyrank.training.precision import bf16_unit, choose_precision, cpu_unit
+from polyrank.training.processes import Processes
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch._C._distributed_c10d import HashStore
 
 from polyrank.errors import ConfigError, DistributedError
-from polyrank.training import distributed, process_group
+from polyrank.training import process_group, processes
 from polyrank.training.process_group import ProcessGroup
 
 
@@ -132,7 +132,7 @@ def test_a_first_process_that_never_answers_is_an_error(monkeypatch: pytest.Monk
 
 def test_nobody_to_meet_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProcessGroup, "_joined", None)
-    monkeypatch.setattr(distributed, "COLLECTIVE_TIMEOUT", timedelta(milliseconds=200))
+    monkeypatch.setattr(processes, "COLLECTIVE_TIMEOUT", timedelta(milliseconds=200))
     for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "0"), ("RANK", "0")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WORLD_SIZE", "2")

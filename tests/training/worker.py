@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 
 from polyrank.errors import PolyrankError
-from polyrank.training import distributed, train
+from polyrank.training import processes, train
 from polyrank.training.checkpoint import arrays_of
 from tests.training.runs import config, digest, open_prepared, prepared
 
@@ -51,7 +51,7 @@ def work(order: Order) -> int:
     run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     if order.patience is not None:
-        distributed.COLLECTIVE_TIMEOUT = timedelta(seconds=order.patience)
+        processes.COLLECTIVE_TIMEOUT = timedelta(seconds=order.patience)
     try:
         _train(order, run, rank)
     except PolyrankError as error:

@@ -27,9 +27,10 @@ its folder: ``checkpoints``, ``log.jsonl`` (see ``journal``), ``quarantine.parqu
 of the encoded log.
 """
 
-from polyrank.training.distributed import Processes, join_processes
+from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
 from polyrank.training.prepare import Prepared, prepare
+from polyrank.training.processes import Processes
 from polyrank.training.progress import ProgressReport
 from polyrank.training.records import (
     EvaluationRecord,

@@ -19,8 +19,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from polyrank.errors import DistributedError, PolyrankError
-from polyrank.training import distributed
-from polyrank.training.distributed import PATIENCE, Processes
+from polyrank.training import processes
+from polyrank.training.processes import PATIENCE, Processes
 
 _ERRORS = {kind.code: kind for kind in PolyrankError.__subclasses__()}
 _FAREWELL = timedelta(seconds=10)
@@ -42,14 +42,14 @@ class ProcessGroup(Processes):
         if cls._joined is None:
             with _collective("meet the other processes"):
                 store, rank, world = next(
-                    rendezvous("env://", timeout=distributed.COLLECTIVE_TIMEOUT)
+                    rendezvous("env://", timeout=processes.COLLECTIVE_TIMEOUT)
                 )
                 dist.init_process_group(
                     "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
                     store=PrefixStore("group", store),
                     rank=rank,
                     world_size=world,
-                    timeout=distributed.COLLECTIVE_TIMEOUT,
+                    timeout=processes.COLLECTIVE_TIMEOUT,
                 )
             atexit.register(_leave)
             cls._joined = cls(PrefixStore("first", store), rank, local_rank, world)

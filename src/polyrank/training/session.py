@@ -14,12 +14,12 @@ from polyrank.config import RunConfig
 from polyrank.errors import ArtefactError, ConfigError
 from polyrank.model import RankingModel
 from polyrank.training.checkpoint import CHECKPOINTS, Checkpoints, Snapshot, put_arrays
-from polyrank.training.distributed import Processes
 from polyrank.training.identity import Identity, compare
 from polyrank.training.journal import LOG, Journal
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import choose_precision
 from polyrank.training.prepare import Prepared
+from polyrank.training.processes import Processes
 from polyrank.training.records import EvaluationRecord, NoticeRecord, Observer, Observers, RunPlan
 from polyrank.training.schedule import Schedule
 from polyrank.training.signals import StopRequest

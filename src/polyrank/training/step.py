@@ -17,10 +17,10 @@ from polyrank.balancing import Weighting
 from polyrank.data import Batch
 from polyrank.heads import masked_mean
 from polyrank.model import Forward, RankingModel
-from polyrank.training.distributed import Processes
 from polyrank.training.gradients import clip, global_norm
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import Precision
+from polyrank.training.processes import Processes
 from polyrank.training.seeds import seed_step
 
 

@@ -20,7 +20,7 @@ from polyrank.errors import DivergedError
 from polyrank.evaluation import Evaluation, Observations
 from polyrank.model import RankingModel
 from polyrank.schema import Schema
-from polyrank.training.distributed import Processes
+from polyrank.training.processes import Processes
 from polyrank.training.stopping import Criterion, choose_criterion
 
 BATCH = 4096
