@@ -23,7 +23,7 @@ import pyarrow as pa
 from polyrank.config import DataConfig, RunConfig, data_root, override, read_yaml
 from polyrank.data import Quarantine, Reader, Source, load_side_table, open_log, open_query
 from polyrank.data.validate import validate_log
-from polyrank.errors import DataError, PolyrankError
+from polyrank.errors import PolyrankError
 from polyrank.schema import Declared, Schema, parse
 from polyrank.training.sources import WHOLE
 from polyrank.training.spans import Spans
@@ -165,13 +165,14 @@ def _allow_quarantined(
     found: Findings,
 ) -> None:
     """Rows that the configuration allows to be set aside are worth a look, and stop nothing."""
-    if not data.max_quarantine_share or not all(isinstance(p, DataError) for p in found.problems):
+    rows = [problem for problem in found.problems if ", column " in (problem.where or "")]
+    if not rows or not data.max_quarantine_share:
         return
     reading = Findings()
     _add_error_of(lambda: _read(schema, data, logs, tables), reading)
     if not reading.problems:
-        found.warnings = [*found.problems, *found.warnings]
-        found.problems = []
+        found.warnings = [*rows, *found.warnings]
+        found.problems = [problem for problem in found.problems if problem not in rows]
 
 
 def _read(

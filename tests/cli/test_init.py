@@ -308,22 +308,25 @@ def test_without_enough_times_users_divide_it_and_without_users_chance() -> None
     assert split_of(Keys(), when=two)[0] == RandomSplit(validation=0.1, test=0.1)
 
 
+@pytest.mark.parametrize("most", [50, 250, 350, 500, 700, 1900])
 def test_a_long_log_is_looked_at_in_blocks_from_all_over(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(starter, "SAMPLE_ROWS", 500)
+    monkeypatch.setattr(starter, "SAMPLE_ROWS", most)
     monkeypatch.setattr(starter, "_BLOCK", 50)
     sample, num_rows = starter._look(open_log(log))
     assert num_rows == ROWS
     requests = feed_log()["request_id"].to_numpy()
     seen = np.isin(requests, sample["request_id"].to_numpy()).reshape(-1, 50).mean(axis=1)
-    assert 250 < sample.num_rows <= 500
+    places = np.flatnonzero(seen)
     assert set(seen) == {0.0, 1.0}
-    spread = np.diff(np.flatnonzero(seen))
-    assert spread.min() == spread.max()
-    assert len(seen) - np.flatnonzero(seen)[-1] <= spread[0]
-    init(log, tmp_path / "ranker.yaml")
-    assert f"{sample.num_rows} looked at" in (tmp_path / "ranker.yaml").read_text()
+    assert len(places) * 50 == sample.num_rows <= most
+    stride = 2 ** round(np.log2(len(seen) / len(places)))
+    assert places.tolist() == list(range(0, len(seen), stride))
+    assert stride == 64 or 2 * (sample.num_rows - 50) >= most / 2
+    if most == 500:
+        init(log, tmp_path / "ranker.yaml")
+        assert f"{sample.num_rows} looked at" in (tmp_path / "ranker.yaml").read_text()
 
 
 # Real logs.

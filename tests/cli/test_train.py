@@ -143,11 +143,11 @@ def test_slices_and_metrics_of_the_configuration_are_shown(tmp_path: Path) -> No
 
 
 def _dirty_log() -> pa.Table:
-    """3 rows with a negative watch time, 5 repeated rows, 4 rows without any label."""
+    """3 rows with a negative watch time, the last in the test part, 5 rows twice, 4 unlabelled."""
     log = feed_log()
     clicked = np.flatnonzero(log["click"].to_numpy() == 1)
     watch = log["watch_time_s"].to_numpy().copy()
-    watch[clicked[:3]] = -1.0
+    watch[[*clicked[:2], clicked[-1]]] = -1.0
     columns = {"watch_time_s": pa.array(watch, pa.float32(), mask=np.isnan(watch))}
     silent = np.flatnonzero(log["click"].to_numpy() == 0)[:4]
     for name in ("click", "like", "report"):

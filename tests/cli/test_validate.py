@@ -80,6 +80,15 @@ def test_the_log_alone_gives_exit_code_3(tmp_path: Path) -> None:
     assert f"rows {clicked(0)}-{clicked(9)}, column 'watch_time_s'" in outcome.err
 
 
+def test_a_part_without_rows(tmp_path: Path) -> None:
+    tree = tree_of(output=str(tmp_path / "run"))
+    tree["data"]["split"]["test_from"] = feed_log()["time_ms"][-1].as_py() + 1
+    pq.write_table(feed_log(), tmp_path / "log.parquet")
+    outcome = run("validate", write_yaml(tmp_path / "ranker.yaml", tree))
+    assert outcome.code == 3
+    assert "none of the 2400 rows of the log is in part 'test'" in outcome.error["message"]
+
+
 def test_rows_that_may_be_set_aside_are_warnings(tmp_path: Path) -> None:
     log = put(feed_log(), "click", {17: 2, 18: 3})
     config = write_run(tmp_path, log)
@@ -88,6 +97,18 @@ def test_rows_that_may_be_set_aside_are_warnings(tmp_path: Path) -> None:
     assert "warning: log.parquet, rows 17-18, column 'click'" in out
     assert out.endswith("no problem\n")
     assert run("validate", config, "--set", "data.max_quarantine_share=0.0001").code == 3
+
+
+def test_a_task_without_labels_is_a_fault_however_many_rows_may_be_set_aside(
+    tmp_path: Path,
+) -> None:
+    log = put(feed_log(), "click", {17: 2})
+    place = log.schema.get_field_index("like")
+    config = write_run(tmp_path, log.set_column(place, "like", pa.nulls(ROWS, pa.int8())))
+    outcome = run("validate", config, "--set", "data.max_quarantine_share=0.01")
+    assert outcome.code == 3
+    assert outcome.error["where"] == "task 'like'"
+    assert "warning: log.parquet, row 17, column 'click'" in outcome.out
 
 
 def _with_items(tmp_path: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
