@@ -310,8 +310,12 @@ def test_without_enough_times_users_divide_it_and_without_users_chance() -> None
 
 @pytest.mark.parametrize("most", [50, 250, 350, 500, 700, 1900])
 def test_a_long_log_is_looked_at_in_blocks_from_all_over(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    for start in range(0, ROWS, 300):
+        pq.write_table(feed_log().slice(start, 300), log / f"{start:04}.parquet")
     monkeypatch.setattr(starter, "SAMPLE_ROWS", most)
     monkeypatch.setattr(starter, "_BLOCK", 50)
     sample, num_rows = starter._look(open_log(log))
