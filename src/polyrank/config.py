@@ -211,16 +211,36 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, is no YAML, repeats a key or holds no mapping.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
-            f"cannot be read: {error.strerror}", where=path.name, hint="Check the path."
+            f"cannot be read: {error.strerror}", where=str(path), hint="Check the path."
         ) from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"is no YAML: {error}", where=path.name) from error
+    tree = _parse_yaml(text, path.name)
     if not isinstance(tree, dict):
         raise ConfigError("holds no mapping of keys to values", where=path.name)
     return tree
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    """The value that ``text`` spells.
+
+    Raises:
+        ConfigError: It spells none; on one line.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" in line {mark.line + 1}"
+        told = getattr(error, "problem", None) or str(error)
+        raise ConfigError(
+            f"is no YAML{line}: {' '.join(str(told).split())}",
+            where=where,
+            hint="Check brackets, quotes and indentation; a key stands once.",
+        ) from error
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -243,7 +263,7 @@ def override(tree: dict[str, Any], setting: str) -> None:
     """Put ``key.path=value`` into ``tree``, in place.
 
     Raises:
-        ConfigError: No equals sign, or a step of the path is no mapping.
+        ConfigError: No equals sign, a step of the path is no mapping, or the value is no YAML.
     """
     key, equals, text = setting.partition("=")
     if not equals or not key:
@@ -256,7 +276,7 @@ def override(tree: dict[str, Any], setting: str) -> None:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{key!r} leads through {parent!r}, which is no mapping")
-    node[last] = YAML(typ="safe", pure=True).load(text)
+    node[last] = _parse_yaml(text, setting)
 
 
 def data_root(

@@ -112,7 +112,7 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     for verb in ("train", "validate"):
         outcome = run(verb, tmp_path / "nothing.yaml")
         assert outcome.code == 2
-        assert outcome.error["where"] == "nothing.yaml"
+        assert outcome.error["where"] == str(tmp_path / "nothing.yaml")
 
 
 def test_a_missing_bundle_is_named(tmp_path: Path) -> None:

@@ -164,19 +164,43 @@ def test_a_key_that_is_misspelt(tmp_path: Path, verb: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("schema: [", "ranker.yaml: "),
+        ("schema: [", "is no YAML in line 1"),
         ("- a list", "no mapping"),
-        ("data: {}\ndata: {}", "data"),
+        ("data: {}\ndata: {}", 'found duplicate key "data"'),
+        ("data: {}\n\tschema: {}", "is no YAML in line 2"),
+        ("start: 2022-13-45", "month"),
+        ("[" * 5000, "is no YAML"),
+        ("data: \0", "is no YAML"),
         ("", "no mapping"),
+        ("\udcff", "is no YAML"),
     ],
 )
 def test_a_file_that_is_no_configuration(
     tmp_path: Path, text: str, fragment: str, verb: str
 ) -> None:
-    (tmp_path / "ranker.yaml").write_text(text)
+    (tmp_path / "ranker.yaml").write_bytes(text.encode(errors="surrogateescape"))
     outcome = run(verb, tmp_path / "ranker.yaml")
     assert outcome.code == 2
+    assert outcome.error["where"] == "ranker.yaml"
+    assert fragment in outcome.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "fragment"),
+    [
+        ("training.epochs", "is no setting"),
+        ("training.epochs=[", "is no YAML"),
+        ("training.epochs.x=1", "no mapping"),
+        ("training.epochs=0", "greater than 0"),
+        ("training.epoch=3", "Did you mean 'epochs'?"),
+        ("training=3", "must be a mapping"),
+    ],
+)
+def test_settings_that_are_none(tmp_path: Path, setting: str, fragment: str) -> None:
+    outcome = run("train", write_run(tmp_path), "--set", setting)
+    assert outcome.code == 2
     assert fragment in outcome.err
+    assert "\n" not in outcome.error["message"]
 
 
 @pytest.mark.parametrize("verb", ["validate", "train"])
