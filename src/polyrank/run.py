@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from rich.console import Console
 from rich.status import Status
 
@@ -175,14 +176,15 @@ def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
 
 def _check_slices(config: RunConfig, sources: Sources) -> None:
     """The report comes after training; what it asks for is checked before."""
+    features = {f.column for f in config.schema_.features if f.kind in ("categorical", "numeric")}
     for log in sources.logs.values() if config.evaluation.slices else ():
-        known = {*log.schema().names, *config.schema_.feature_columns()}
+        single = {field.name for field in log.schema() if not pa.types.is_nested(field.type)}
         for name in config.evaluation.slices:
-            if name not in known:
+            if name not in single | features:
                 raise ConfigError(
-                    f"no column {name!r} to slice by",
+                    f"there is no column {name!r} of single values to slice by",
                     where="evaluation.slices",
-                    hint=suggest(name, known),
+                    hint=suggest(name, single | features),
                 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
@@ -47,7 +50,30 @@ def test_slices_and_chosen_metrics(trained: Path, bundle: Path) -> None:
     assert table[3].startswith(largest)
 
 
-def test_any_format_gives_the_same(trained: Path, bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (pa.array(["a", None]).dictionary_encode(), {"a", "null"}),
+        (pa.array([True, None]), {"True", "null"}),
+        (pa.array([1, 2], pa.int8()), {"1", "2"}),
+        (pa.array([1.5, None]), {"1.5", "null"}),
+        (pa.array([datetime.date(2026, 1, 5), None]), {"2026-01-05", "null"}),
+        (pa.array([decimal.Decimal("1.50"), None]), {"1.50", "null"}),
+    ],
+    ids=lambda case: str(getattr(case, "type", "")),
+)
+def test_slices_by_any_kind_of_value(
+    trained: Path, bundle: Path, tmp_path: Path, values: pa.Array, names: set[str]
+) -> None:
+    log = pq.read_table(trained / "test.parquet")
+    picked = values.take(pa.array([row % 2 for row in range(log.num_rows)]))
+    pq.write_table(log.append_column("tab", picked), tmp_path / "log.parquet")
+    words = ["--slice", "tab", "--json", "--resamples", "0", "--metric", "log_loss"]
+    found = Evaluation.from_json(succeed("evaluate", bundle, tmp_path / "log.parquet", *words))
+    assert {row.slice for row in found.rows} == {None, *(f"tab={name}" for name in names)}
+
+
+def test_what_a_csv_log_lacks_is_named(trained: Path, bundle: Path, tmp_path: Path) -> None:
     log = pq.read_table(trained / "test.parquet")
     columns = ["item_tags", "user_history", "item_embedding"]
     pv.write_csv(log.drop_columns(columns), tmp_path / "test.csv")
@@ -62,6 +88,7 @@ def test_any_format_gives_the_same(trained: Path, bundle: Path, tmp_path: Path) 
     [
         (["--metric", "auk"], "'auc'"),
         (["--slice", "surfaec"], "'surface'"),
+        (["--slice", "item_tags"], "Slice by a column of single values"),
         (["--resamples", "5"], "at least 40"),
         (["--table", "items"], "NAME=PATH"),
         (["--table", "items=a", "--table", "items=b"], "twice"),
@@ -72,7 +99,7 @@ def test_what_cannot_be_evaluated(
     trained: Path, bundle: Path, words: list[str], fragment: str
 ) -> None:
     outcome = run("evaluate", bundle, trained / "test.parquet", *words)
-    assert outcome.code == (3 if "--slice" in words else 2)
+    assert outcome.code == (3 if "surfaec" in words else 2)
     assert fragment in outcome.err
 
 

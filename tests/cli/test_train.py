@@ -123,6 +123,7 @@ def test_a_report_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
     config = write_run(tmp_path)
     for setting, fragment in (
         ("evaluation.slices=[surfaec]", "'surface'"),
+        ("evaluation.slices=[item_tags]", "single values"),
         ("evaluation.metrics=[auk]", "'auc'"),
         ("evaluation.resamples=3", "at least 40"),
     ):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.config import EvaluationConfig
@@ -130,8 +131,18 @@ def _observe(
             scorer.bundle.schema,
             batch,
             scorer.predict(chunk),
-            {name: chunk[name].to_numpy(zero_copy_only=False) for name in slices},
+            {name: _slice_values(chunk, name) for name in slices},
         )
+
+
+def _slice_values(chunk: pa.Table, name: str) -> NDArray[Any]:
+    column = chunk[name]
+    if pa.types.is_nested(column.type):
+        raise ConfigError(
+            f"column {name!r} holds {column.type}, by which no slice can be made",
+            hint="Slice by a column of single values.",
+        )
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _observations(
