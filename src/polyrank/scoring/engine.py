@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyrank.data import Batch, Ragged
+from polyrank.layers import ROW_MULTIPLE
 from polyrank.model import RankingModel
-
-ROW_BLOCK = 32
-"""Rows are padded to a multiple of this: eager matrix products then give a row the same bits in
-every batch and at every place in it, as long as widths are multiples of 16."""
 
 
 class Engine(Protocol):
@@ -28,7 +25,11 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """Eager torch in fp32."""
+    """Eager torch in fp32.
+
+    Rows are padded to a multiple of ``ROW_MULTIPLE``: eager matrix products then give a row the
+    same bits in every batch and at every place in it, as long as widths are multiples of 16.
+    """
 
     def __init__(self, model: RankingModel) -> None:
         self._model = model.eval().float()
@@ -36,7 +37,7 @@ class TorchEngine:
     def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
         """(B,) float64 predictions by task; a batch without rows gives empty arrays."""
         with torch.inference_mode():
-            predictions = self._model.predict(pad(batch, ROW_BLOCK))
+            predictions = self._model.predict(pad(batch, ROW_MULTIPLE))
         return {task: value[: len(batch)].numpy() for task, value in predictions.items()}
 
 
