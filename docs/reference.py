@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from polyrank import balancing, config, data, model, schema, sharing
+from polyrank import balancing, config, data, interactions, model, schema, sharing
 
 PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
     "schema.md": (
@@ -46,9 +46,8 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             data.UserSplit,
             data.RandomSplit,
             model.ModelConfig,
-            model.NoInteraction,
-            model.DCNv2,
             model.Towers,
+            *interactions.INTERACTIONS.values(),
             *sharing.SHARINGS.values(),
             *balancing.SCALARIZERS.values(),
             config.TrainingConfig,

@@ -10,7 +10,8 @@ import torch
 
 from polyrank.data import Batch, Reader, open_log
 from polyrank.heads import build_head, masked_mean
-from polyrank.model import AnyInteraction, DCNv2, ModelConfig, NoInteraction, RankingModel, Towers
+from polyrank.interactions import AnyInteraction, DCNv2, NoInteraction
+from polyrank.model import ModelConfig, RankingModel, Towers
 from polyrank.sharing import AnySharing, MMoE, SharedBottom, SingleTask
 from tests import feeds
 

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
         StorageError,
     )
     from polyrank.evaluation import Comparison, Evaluation
-    from polyrank.model import DCNv2, ModelConfig, NoInteraction, Towers
+    from polyrank.interactions import DCNv2, NoInteraction
+    from polyrank.model import ModelConfig, Towers
     from polyrank.ranker import Ranker
     from polyrank.schema import (
         Bag,
@@ -101,7 +102,8 @@ _ROOMS = {
         "StorageError",
     ),
     "evaluation": ("Comparison", "Evaluation"),
-    "model": ("DCNv2", "ModelConfig", "NoInteraction", "Towers"),
+    "interactions": ("DCNv2", "NoInteraction"),
+    "model": ("ModelConfig", "Towers"),
     "ranker": ("Ranker",),
     "schema": (
         "Bag",

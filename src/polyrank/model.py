@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -15,27 +15,10 @@ from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
 from polyrank.heads import Head, build_head
-from polyrank.layers import CrossLayers, FlatTable, InputLayer, Tower
+from polyrank.interactions import AnyInteraction, NoInteraction
+from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Schema
-from polyrank.sharing import AnySharing, MMoE
-
-
-class NoInteraction(Declared):
-    """The input representation goes to the sharing block as it is."""
-
-    kind: Literal["none"] = "none"
-
-
-class DCNv2(Declared):
-    """Cross layers before sharing (Wang et al., WWW 2021, eq. 1)."""
-
-    kind: Literal["dcn_v2"] = "dcn_v2"
-    num_layers: PositiveInt = 2
-    rank: PositiveInt | None = None
-    """Rank of the cross matrices; null for full matrices."""
-
-
-AnyInteraction = Annotated[NoInteraction | DCNv2, Field(discriminator="kind")]
+from polyrank.sharing import AnySharing, MMoE, Shared
 
 
 class Towers(Declared):
@@ -65,10 +48,8 @@ class Forward:
 
     logits: Mapping[str, Tensor]
     """(B, L) by task."""
-    fork: tuple[Tensor, ...]
-    """The last shared representation; see ``Shared``."""
-    gates: Mapping[str, Tensor]
-    """(B, E) by task, where the sharing has gates."""
+    shared: Shared
+    """What the sharing block gave: the fork, the gates, the experts' outputs."""
 
 
 class RankingModel(nn.Module):
@@ -89,12 +70,10 @@ class RankingModel(nn.Module):
             num_views = config.sharing.num_views(tasks)
             inputs = [InputLayer(layout, config.embedding_dim) for _ in range(num_views)]
             self.inputs = nn.ModuleList(inputs)
-            width = inputs[0].width
-            self.interactions = nn.ModuleList(
-                [_interaction(config.interaction, width) for _ in range(num_views)]
-            )
+            interactions = [config.interaction.build(layer.spec) for layer in inputs]
+            self.interactions = nn.ModuleList(interactions)
             self.dropout = nn.Dropout(config.embedding_dropout)
-            self.sharing = config.sharing.build(width, tasks)
+            self.sharing = config.sharing.build(interactions[0].outputs, tasks)
             self.heads: dict[str, Head] = {
                 task.name: build_head(task, layout.targets[task.name]) for task in schema.tasks
             }
@@ -122,7 +101,7 @@ class RankingModel(nn.Module):
             task: tower(shared.tasks[task])
             for task, tower in zip(self.heads, self.towers, strict=True)
         }
-        return Forward(logits=logits, fork=shared.fork, gates=shared.gates)
+        return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
@@ -132,9 +111,3 @@ class RankingModel(nn.Module):
     def tables(self) -> list[FlatTable]:
         """The embedding tables, whose gradients are sparse."""
         return [module for module in self.modules() if isinstance(module, FlatTable)]
-
-
-def _interaction(config: NoInteraction | DCNv2, width: int) -> nn.Module:
-    if isinstance(config, NoInteraction):
-        return nn.Identity()
-    return CrossLayers(width, config.num_layers, rank=config.rank)

@@ -13,7 +13,8 @@ from polyrank.bundle import Bundle, load_bundle, save_bundle
 from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
-from polyrank.model import AnyInteraction, ModelConfig, NoInteraction, Towers
+from polyrank.interactions import AnyInteraction, NoInteraction
+from polyrank.model import ModelConfig, Towers
 from polyrank.run import Watcher, train_bundle
 from polyrank.schema import Schema
 from polyrank.scoring import Scorer, evaluate_log

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from polyrank.layers import InputSpec
 from polyrank.schema import parse
 from polyrank.sharing import SHARINGS, Shared, Sharing, SharingConfig
 
 WIDTH = 32
+INPUTS = InputSpec(width=WIDTH)
 TASKS = {1: ("click",), 2: ("click", "like"), 5: ("click", "like", "share", "buy", "watch")}
 CASES: dict[str, dict[str, Any]] = {
     "mmoe": {"num_experts": 3, "widths": [32, 16]},
@@ -43,7 +45,7 @@ def _config(kind: str) -> SharingConfig:
 
 def _build(kind: str, tasks: tuple[str, ...]) -> Sharing:
     torch.manual_seed(0)
-    return _config(kind).build(WIDTH, tasks).eval()
+    return _config(kind).build(INPUTS, tasks).eval()
 
 
 def _views(kind: str, tasks: tuple[str, ...], rows: int) -> list[Tensor]:
@@ -135,7 +137,7 @@ def test_half_precision_is_finite(kind: str, tasks: tuple[str, ...]) -> None:
 def test_the_state_survives_a_round_trip(kind: str, tasks: tuple[str, ...]) -> None:
     block, views = _build(kind, tasks), _views(kind, tasks, 7)
     torch.manual_seed(99)
-    other = _config(kind).build(WIDTH, tasks).eval()
+    other = _config(kind).build(INPUTS, tasks).eval()
     other.load_state_dict(block.state_dict())
     for task in tasks:
         assert torch.equal(other(views).tasks[task], block(views).tasks[task])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polyrank.layers import MLP
+from polyrank.layers import MLP, InputSpec
 from polyrank.sharing import MMoE, SharedBottom, SingleTask
 
 TASKS = ("click", "like", "watch")
@@ -51,7 +51,7 @@ def _close(found: Tensor, expected: list[list[float]]) -> None:
 def test_mmoe_is_the_gated_sum_of_its_experts() -> None:
     torch.manual_seed(0)
     config = MMoE(num_experts=4, widths=(12, 8), gate_temperature=2.0)
-    block = config.build(16, TASKS).eval()
+    block = config.assemble(InputSpec(width=16), TASKS).eval()
     (x_BD,) = _inputs(1)
     shared = block([x_BD])
     for place, task in enumerate(TASKS):
@@ -75,14 +75,18 @@ def test_mmoe_is_the_gated_sum_of_its_experts() -> None:
 
 def test_a_gate_that_read_another_tasks_weights_would_be_noticed() -> None:
     torch.manual_seed(0)
-    block = MMoE(num_experts=4, widths=(8,)).build(16, TASKS).eval()
+    block = MMoE(num_experts=4, widths=(8,)).assemble(InputSpec(width=16), TASKS).eval()
     shared = block(_inputs(1))
     assert not torch.allclose(shared.tasks["click"], shared.tasks["like"], atol=1e-3)
 
 
 def test_gate_dropout_renormalises_what_is_left() -> None:
     torch.manual_seed(0)
-    block = MMoE(num_experts=4, widths=(8,), gate_dropout=0.5).build(16, TASKS).train()
+    block = (
+        MMoE(num_experts=4, widths=(8,), gate_dropout=0.5)
+        .assemble(InputSpec(width=16), TASKS)
+        .train()
+    )
     (x_BD,) = _inputs(1)
     gate_BE = block([x_BD]).gates["click"]
     plain_BE = block.eval()([x_BD]).gates["click"]
@@ -95,7 +99,7 @@ def test_gate_dropout_renormalises_what_is_left() -> None:
 
 def test_shared_bottom_gives_every_task_the_same_trunk() -> None:
     torch.manual_seed(0)
-    block = SharedBottom(widths=(12, 8)).build(16, TASKS).eval()
+    block = SharedBottom(widths=(12, 8)).assemble(InputSpec(width=16), TASKS).eval()
     (x_BD,) = _inputs(1)
     shared = block([x_BD])
     expected = [_mlp(x, block.trunk) for x in x_BD.tolist()]
@@ -105,7 +109,7 @@ def test_shared_bottom_gives_every_task_the_same_trunk() -> None:
 
 def test_single_tasks_read_their_own_view_through_their_own_trunk() -> None:
     torch.manual_seed(0)
-    block = SingleTask(widths=(12, 8)).build(16, TASKS).eval()
+    block = SingleTask(widths=(12, 8)).assemble(InputSpec(width=16), TASKS).eval()
     views = _inputs(len(TASKS))
     shared = block(views)
     for task, trunk, view_BD in zip(TASKS, block.trunks, views, strict=True):

@@ -15,10 +15,11 @@ row's result does not depend on the rows beside it if the rows are padded to a m
 (``pad_rows``) and the widths are multiples of 16.
 """
 
+from polyrank.layers.cost import Cost, cost_of
 from polyrank.layers.cross import CrossLayers
 from polyrank.layers.experts import PackedExperts
 from polyrank.layers.gates import Gates
-from polyrank.layers.inputs import Block, InputLayer
+from polyrank.layers.inputs import Block, InputLayer, InputSpec
 from polyrank.layers.mixing import mix
 from polyrank.layers.mlp import MLP, Tower
 from polyrank.layers.padding import ROW_MULTIPLE, WIDTH_MULTIPLE, pad_rows, padded_width
@@ -31,13 +32,16 @@ __all__ = [
     "ROW_MULTIPLE",
     "WIDTH_MULTIPLE",
     "Block",
+    "Cost",
     "CrossLayers",
     "FlatTable",
     "Gates",
     "InputLayer",
+    "InputSpec",
     "PackedExperts",
     "TargetAttention",
     "Tower",
+    "cost_of",
     "mean_pool",
     "mix",
     "pad_rows",

@@ -35,6 +35,15 @@ class Block:
     stop: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a module that reads the input is told of it."""
+
+    width: int
+    blocks: tuple[Block, ...] = ()
+    """Which columns are which feature's; empty where an interaction has mixed them."""
+
+
 class InputLayer(nn.Module):
     """Embeds ids, pools ragged features and lays everything side by side.
 
@@ -101,6 +110,11 @@ class InputLayer(nn.Module):
         ]
         self.blocks = _blocks(widths)
         self.width = padded_width(self.blocks[-1].stop if self.blocks else 0)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What stands above is told."""
+        return InputSpec(width=self.width, blocks=self.blocks)
 
     def forward(self, batch: Batch) -> Tensor:
         """The input, (B, W): float32, or the autocast precision under autocast.

@@ -1,8 +1,9 @@
 """One file an architecture: from the input representation to one representation a task.
 
 >>> import torch
+>>> from polyrank.layers import InputSpec
 >>> from polyrank.sharing import MMoE
->>> block = MMoE(num_experts=4, widths=(16,)).build(32, ["click", "like"])
+>>> block = MMoE(num_experts=4, widths=(16,)).build(InputSpec(width=32), ["click", "like"])
 >>> shared = block([torch.randn(7, 32)])
 >>> shared.tasks["like"].shape, shared.gates["like"].shape
 (torch.Size([7, 16]), torch.Size([7, 4]))

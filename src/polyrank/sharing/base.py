@@ -6,12 +6,17 @@ Shapes: B rows, D input width, H output width, E experts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
+import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from polyrank.schema import Declared
+from polyrank.errors import ConfigError
+from polyrank.layers import Cost, InputSpec, cost_of
+from polyrank.schema import Declared, Schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +28,24 @@ class Shared:
     fork: tuple[Tensor, ...]
     """The last representation that several tasks share; empty where nothing is shared."""
     gates: Mapping[str, Tensor] = field(default_factory=dict)
-    """(B, E) by task: the weights of the experts, each row summing to 1."""
+    """(B, E) by gate: the weights of its experts, each row summing to 1. A gate of the last level
+    has the name of its task, one below has the level in front: "1 click"."""
+    experts: Mapping[str, Tensor] = field(default_factory=dict)
+    """(B, E, H) by bank of experts: their outputs."""
+    penalty: Tensor | None = None
+    """A scalar in float32 that is added to the loss in training, finite for no rows, too."""
 
 
 class Sharing(nn.Module, ABC):
     """A built sharing block."""
 
     out_width: int
+    extra_multiply_adds: int = 0
+    """Of one row: gated sums and other products that no weight enters."""
+    expert_names: Mapping[str, tuple[str, ...]] = {}
+    """By bank, the name of each expert in it; no name twice."""
+    gate_experts: Mapping[str, tuple[str, ...]] = {}
+    """By gate, the expert behind each of its weights."""
 
     @abstractmethod
     def forward(self, views: Sequence[Tensor]) -> Shared:
@@ -44,12 +60,85 @@ class SharingConfig(Declared, ABC):
     """The configuration of an architecture, and its builder."""
 
     kind: str
+    budget: PositiveInt | None = None
+    """Parameters that the block may have: all its widths are stretched by one factor, the largest
+    that keeps within. Null: the widths as they stand."""
 
     def num_views(self, tasks: Sequence[str]) -> int:
         """How many embedding tables, and so input representations, the block reads."""
         del tasks
         return 1
 
+    def check(self, schema: Schema) -> None:
+        """Refuse a schema whose tasks or features do not fit.
+
+        Raises:
+            ValueError: What does not, and the cure.
+        """
+
+    def build(self, inputs: InputSpec, tasks: Sequence[str]) -> Sharing:
+        """The block for such inputs, within the budget if there is one.
+
+        Raises:
+            ConfigError: It cannot read the inputs, or not even widths of 1 keep within the budget.
+        """
+        return self.fitted(inputs, tasks).assemble(inputs, tasks)
+
     @abstractmethod
-    def build(self, width: int, tasks: Sequence[str]) -> Sharing:
-        """The block for inputs of ``width`` columns."""
+    def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> Sharing:
+        """The block at the widths as they stand."""
+
+    def cost(self, inputs: InputSpec, tasks: Sequence[str]) -> Cost:
+        """What the block that ``build`` gives will cost; no weight is drawn."""
+        return self.fitted(inputs, tasks)._cost(inputs, tasks)
+
+    def fitted(self, inputs: InputSpec, tasks: Sequence[str]) -> Self:
+        """The same architecture with the widths that the budget allows.
+
+        Raises:
+            ConfigError: Not even widths of 1 keep within it.
+        """
+        budget = self.budget
+        if budget is None:
+            return self
+
+        def fits(factor: float) -> bool:
+            return self.scaled(factor)._cost(inputs, tasks).parameters <= budget
+
+        if not fits(0.0):
+            least = self.scaled(0.0)._cost(inputs, tasks).parameters
+            raise ConfigError(
+                f"`budget` must be at least {least} for {self.kind} on {inputs.width} inputs and "
+                f"{len(tasks)} tasks, got {budget}",
+                where="model.sharing.budget",
+            )
+        return self.scaled(_largest(fits))
+
+    def scaled(self, factor: float) -> Self:
+        """All widths times ``factor``, rounded down, at least 1; without a budget.
+
+        Widths are the fields named ``widths`` or ``..._widths``, also of a sharing within.
+        """
+        changed: dict[str, Any] = {"budget": None}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "widths" or name.endswith("_widths"):
+                changed[name] = tuple(max(1, int(width * factor)) for width in value)
+            elif isinstance(value, SharingConfig):
+                changed[name] = value.scaled(factor)
+        return self.model_copy(update=changed)
+
+    def _cost(self, inputs: InputSpec, tasks: Sequence[str]) -> Cost:
+        with torch.device("meta"):
+            return cost_of(self.assemble(inputs, tasks))
+
+
+def _largest(fits: Callable[[float], bool]) -> float:
+    """The largest factor that fits, to one part in a million; 0 is known to fit."""
+    low, high = 0.0, 1.0
+    while fits(high):
+        low, high = high, high * 2
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

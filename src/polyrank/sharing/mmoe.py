@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from polyrank.layers import Gates, PackedExperts, mix
+from polyrank.layers import Gates, InputSpec, PackedExperts, mix
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 
 
@@ -26,12 +26,21 @@ class MMoEBlock(Sharing):
             temperature=config.gate_temperature,
         )
         self.out_width = config.widths[-1]
+        self.extra_multiply_adds = len(tasks) * config.num_experts * self.out_width
+        names = tuple(f"expert {place}" for place in range(config.num_experts))
+        self.expert_names = {"experts": names}
+        self.gate_experts = dict.fromkeys(tasks, names)
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """The experts' outputs, weighted by each task's gate; the experts are the fork."""
         experts_BEH = self.experts(views[0])
         gates = self.gates(views[0])
-        return Shared(tasks=mix(experts_BEH, gates), fork=(experts_BEH,), gates=gates)
+        return Shared(
+            tasks=mix(experts_BEH, gates),
+            fork=(experts_BEH,),
+            gates=gates,
+            experts={"experts": experts_BEH},
+        )
 
 
 class MMoE(SharingConfig):
@@ -51,6 +60,6 @@ class MMoE(SharingConfig):
     gate_temperature: PositiveFloat = 1.0
     """Divides the gates' logits before the softmax."""
 
-    def build(self, width: int, tasks: Sequence[str]) -> MMoEBlock:
+    def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> MMoEBlock:
         """The experts and gates."""
-        return MMoEBlock(width, tasks, self)
+        return MMoEBlock(inputs.width, tasks, self)

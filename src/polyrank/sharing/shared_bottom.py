@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from polyrank.layers import MLP
+from polyrank.layers import MLP, InputSpec
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 
 
@@ -37,6 +37,6 @@ class SharedBottom(SharingConfig):
     """Hidden layers of the trunk."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def build(self, width: int, tasks: Sequence[str]) -> SharedBottomBlock:
+    def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> SharedBottomBlock:
         """The trunk."""
-        return SharedBottomBlock(width, tasks, self.widths, self.dropout)
+        return SharedBottomBlock(inputs.width, tasks, self.widths, self.dropout)

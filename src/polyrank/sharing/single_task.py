@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from polyrank.layers import MLP
+from polyrank.layers import MLP, InputSpec
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 
 
@@ -41,6 +41,6 @@ class SingleTask(SharingConfig):
         """One embedding table a task."""
         return len(tasks)
 
-    def build(self, width: int, tasks: Sequence[str]) -> SingleTaskBlock:
+    def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> SingleTaskBlock:
         """One trunk a task."""
-        return SingleTaskBlock(width, tasks, self.widths, self.dropout)
+        return SingleTaskBlock(inputs.width, tasks, self.widths, self.dropout)

@@ -81,7 +81,10 @@ class Stepper:
         _require_finite(losses)
         before = [buffer.clone() for buffer in self.weighting.buffers()]
         weights = self.weighting(dict(zip(denominators, losses_T.unbind(), strict=True)))
-        torch.dot(shares_T, torch.stack([weights[task] for task in denominators])).backward()
+        loss = torch.dot(shares_T, torch.stack([weights[task] for task in denominators]))
+        if forward.shared.penalty is not None:
+            loss = loss + forward.shared.penalty / self.processes.world
+        loss.backward()
         norm = self._reduce()
         applied = math.isfinite(norm)
         if applied:
@@ -90,7 +93,7 @@ class Stepper:
             for buffer, old in zip(self.weighting.buffers(), before, strict=True):
                 buffer.copy_(old)
         self.optimizers.clear_gradients()
-        gates = summarise_gates(forward.gates) if want_gates else {}
+        gates = summarise_gates(forward.shared.gates) if want_gates else {}
         return StepResult(applied=applied, losses=losses, gradient_norm=norm, gates=gates)
 
     def _losses(self, forward: Forward, batch: Batch, denominators: Mapping[str, float]) -> Tensor:
