@@ -5,144 +5,349 @@ Shapes: B rows, D width.
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from polyrank.layers import InputSpec
+from polyrank.errors import ConfigError
+from polyrank.layers import Block, InputSpec, cost_of
 from polyrank.schema import parse
 from polyrank.sharing import SHARINGS, Shared, Sharing, SharingConfig
+from tests.contract.owners import move, owner, pieces
 
-WIDTH = 32
-INPUTS = InputSpec(width=WIDTH)
-TASKS = {1: ("click",), 2: ("click", "like"), 5: ("click", "like", "share", "buy", "watch")}
-CASES: dict[str, dict[str, Any]] = {
+Case = dict[str, Any] | Callable[[tuple[str, ...]], dict[str, Any]]
+CASES: dict[str, Case] = {
     "mmoe": {"num_experts": 3, "widths": [32, 16]},
     "shared_bottom": {"widths": [32, 16]},
     "single_task": {"widths": [32, 16]},
 }
+"""By kind, or by any other name with the kind in it: the settings, maybe a function of the tasks.
+All widths that the block chooses are to be at least 8, so that no ReLU layer is dead."""
+
+EXPECTED_WITHOUT: dict[str, tuple[str, ...]] = {}
+"""By case, the beginnings of the names of parameters that a loss of all tasks and the penalty leave
+without gradient. Say why."""
+
+OWN_NOTHING: set[str] = {"shared_bottom"}
+"""Cases where all tasks use every parameter."""
+
+TASKS = {1: ("click",), 2: ("click", "like"), 5: ("click", "like", "share", "buy", "watch")}
+WIDTH = 32
+INPUTS = InputSpec(
+    width=WIDTH,
+    blocks=(
+        Block(name="user", side="user", start=0, stop=8),
+        Block(name="age", side="user", start=8, stop=9),
+        Block(name="item", side="item", start=9, stop=17),
+        Block(name="hour", side="context", start=17, stop=25),
+    ),
+)
+
+
+def kind_of(case: str, tasks: tuple[str, ...] = TASKS[2]) -> str:
+    return str(settings_of(case, tasks).get("kind", case))
+
+
+def settings_of(case: str, tasks: tuple[str, ...]) -> dict[str, Any]:
+    found = CASES[case]
+    return found(tasks) if callable(found) else found
+
+
+def config_of(case: str, tasks: tuple[str, ...], **changed: Any) -> SharingConfig:
+    kind = kind_of(case, tasks)
+    return parse(SHARINGS[kind], {**settings_of(case, tasks), "kind": kind, **changed})
 
 
 def test_every_sharing_is_under_contract() -> None:
-    assert set(CASES) == set(SHARINGS)
+    assert {kind_of(case) for case in CASES} == set(SHARINGS)
 
 
-@pytest.fixture(params=sorted(CASES))
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=sorted(TASKS))
+@pytest.fixture(params=TASKS, ids=lambda count: f"{count}-tasks")
 def tasks(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return TASKS[request.param]
 
 
-def _config(kind: str) -> SharingConfig:
-    return parse(SHARINGS[kind], {"kind": kind, **CASES[kind]})
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
-def _build(kind: str, tasks: tuple[str, ...]) -> Sharing:
-    torch.manual_seed(0)
-    return _config(kind).build(INPUTS, tasks).eval()
+def _build(case: str, tasks: tuple[str, ...], seed: int = 0) -> Sharing:
+    torch.manual_seed(seed)
+    return config_of(case, tasks).build(INPUTS, tasks).eval()
 
 
-def _views(kind: str, tasks: tuple[str, ...], rows: int) -> list[Tensor]:
+def _views(case: str, tasks: tuple[str, ...], rows: int) -> list[Tensor]:
     torch.manual_seed(1)
-    return [torch.randn(rows, WIDTH) for _ in range(_config(kind).num_views(tasks))]
-
-
-@pytest.mark.parametrize("rows", [0, 1, 7])
-def test_one_output_a_task(kind: str, tasks: tuple[str, ...], rows: int) -> None:
-    block = _build(kind, tasks)
-    shared = block(_views(kind, tasks, rows))
-    assert tuple(shared.tasks) == tasks
-    for output in shared.tasks.values():
-        assert output.shape == (rows, block.out_width)
-    for gate in shared.gates.values():
-        assert torch.allclose(gate.sum(1), torch.ones(rows))
+    return [torch.randn(rows, WIDTH) for _ in range(config_of(case, tasks).num_views(tasks))]
 
 
 def _loss(shared: Shared) -> Tensor:
-    return torch.stack([output.square().sum() for output in shared.tasks.values()]).sum()
+    total = torch.stack([output.square().sum() for output in shared.tasks.values()]).sum()
+    return total if shared.penalty is None else total + shared.penalty
 
 
-def test_every_parameter_gets_a_finite_gradient(kind: str, tasks: tuple[str, ...]) -> None:
-    block = _build(kind, tasks).train()
-    _loss(block(_views(kind, tasks, 64))).backward()
+# What a block gives.
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+@pytest.mark.parametrize("training", [False, True], ids=["serving", "training"])
+def test_shapes(case: str, tasks: tuple[str, ...], rows: int, training: bool) -> None:
+    block = _build(case, tasks).train(training)
+    shared = block(_views(case, tasks, rows))
+    assert tuple(shared.tasks) == tasks
+    for output in shared.tasks.values():
+        assert output.shape == (rows, block.out_width)
+        assert output.isfinite().all()
+    for name, gate in shared.gates.items():
+        assert gate.shape == (rows, len(block.gate_experts[name])), name
+        assert (gate >= 0).all()
+        assert torch.allclose(gate.sum(1), torch.ones(rows))
+    for name, bank in shared.experts.items():
+        assert bank.shape[:2] == (rows, len(block.expert_names[name])), name
+
+
+def test_experts_and_gates_are_named(case: str, tasks: tuple[str, ...]) -> None:
+    block = _build(case, tasks)
+    shared = block(_views(case, tasks, 1))
+    assert set(block.expert_names) == set(shared.experts)
+    assert set(block.gate_experts) == set(shared.gates)
+    names = [name for bank in block.expert_names.values() for name in bank]
+    assert len(set(names)) == len(names)
+    for seen in block.gate_experts.values():
+        assert len(set(seen)) == len(seen)
+        assert set(seen) <= set(names)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_a_penalty_is_a_finite_float32_number(case: str, tasks: tuple[str, ...], rows: int) -> None:
+    block = _build(case, tasks).train()
+    shared = block(_views(case, tasks, rows))
+    if shared.penalty is None:
+        return
+    assert shared.penalty.shape == ()
+    assert shared.penalty.dtype == torch.float32
+    assert shared.penalty.isfinite()
+    if shared.penalty.requires_grad:
+        shared.penalty.backward()
     for name, parameter in block.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+# Gradients.
+
+
+def test_every_parameter_gets_a_finite_gradient(case: str, tasks: tuple[str, ...]) -> None:
+    block = _build(case, tasks).train()
+    _loss(block(_views(case, tasks, 64))).backward()
+    for name, parameter in block.named_parameters():
+        if name.startswith(EXPECTED_WITHOUT.get(case, ())):
+            assert parameter.grad is None or parameter.grad.abs().sum() == 0, name
+            continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_permuting_rows_permutes_the_result(kind: str, tasks: tuple[str, ...]) -> None:
-    block, views = _build(kind, tasks), _views(kind, tasks, 7)
+def test_an_unobserved_task_gives_no_gradient_to_what_it_owns(case: str) -> None:
+    tasks = TASKS[2]
+    block = _build(case, tasks).train()
+    shared = block(_views(case, tasks, 16))
+    (0.0 * shared.tasks["like"].sum() + shared.tasks["click"].square().sum()).backward()
+    touched = {
+        piece: bool(grad.abs().sum() > 0)
+        for piece, grad in pieces(
+            block, {n: _gradient(parameter) for n, parameter in block.named_parameters()}
+        ).items()
+    }
+    owned = {piece: owner(piece, tasks) for piece in touched}
+    assert all(not touched[piece] for piece, task in owned.items() if task == "like")
+    assert any(touched[piece] for piece, task in owned.items() if task != "like")
+    if case in OWN_NOTHING:
+        assert set(owned.values()) == {None}
+        assert all(touched.values())
+    else:
+        assert {"click", "like"} <= set(owned.values())
+        assert any(touched[piece] for piece, task in owned.items() if task == "click")
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def test_what_lies_below_the_fork_gets_its_whole_gradient_through_it(
+    case: str, tasks: tuple[str, ...]
+) -> None:
+    block = _build(case, tasks).train()
+    shared = block(_views(case, tasks, 16))
+    if not shared.fork:
+        assert kind_of(case) == "single_task"
+        return
+    loss = torch.stack([output.square().sum() for output in shared.tasks.values()]).sum()
+    parameters = list(block.parameters())
+    at_fork = torch.autograd.grad(loss, shared.fork, retain_graph=True)
+    down = torch.autograd.grad(
+        shared.fork, parameters, at_fork, retain_graph=True, allow_unused=True
+    )
+    plain = torch.autograd.grad(loss, parameters, allow_unused=True)
+    below = [place for place, grad in enumerate(down) if grad is not None]
+    assert below
+    for place in below:
+        through, direct = down[place], plain[place]
+        assert through is not None
+        assert direct is not None
+        assert torch.allclose(through, direct, rtol=1e-4, atol=1e-5)
+
+
+# What the result does not depend on.
+
+
+def test_permuting_the_tasks_permutes_the_result(case: str, tasks: tuple[str, ...]) -> None:
+    x_BD = torch.randn(7, WIDTH, generator=torch.Generator().manual_seed(2))
+    views = [x_BD] * config_of(case, tasks).num_views(tasks)
+    turned = (*tasks[2:], *tasks[:2][::-1])
+    block, other = _build(case, tasks), _build(case, turned, seed=5)
+    move(block, other)
+    straight, permuted = block(views), other(views)
+    assert tuple(permuted.tasks) == turned
+    for task in tasks:
+        assert torch.allclose(permuted.tasks[task], straight.tasks[task], atol=1e-6)
+    for name, gate in straight.gates.items():
+        order = [other.gate_experts[name].index(seen) for seen in block.gate_experts[name]]
+        assert torch.allclose(permuted.gates[name][:, order], gate, atol=1e-6), name
+
+
+def test_permuting_rows_permutes_the_result(case: str, tasks: tuple[str, ...]) -> None:
+    block, views = _build(case, tasks), _views(case, tasks, 7)
     order = torch.tensor([3, 1, 6, 0, 5, 2, 4])
     straight, permuted = block(views), block([view[order] for view in views])
     for task in tasks:
         assert torch.allclose(permuted.tasks[task], straight.tasks[task][order], atol=1e-6)
 
 
-def test_a_row_alone_equals_the_row_in_a_batch(kind: str, tasks: tuple[str, ...]) -> None:
-    block, views = _build(kind, tasks), _views(kind, tasks, 7)
+def test_a_row_alone_equals_the_row_in_a_batch(case: str, tasks: tuple[str, ...]) -> None:
+    block, views = _build(case, tasks), _views(case, tasks, 7)
     whole, alone = block(views), block([view[4:5] for view in views])
     for task in tasks:
         assert torch.allclose(alone.tasks[task], whole.tasks[task][4:5], atol=1e-6)
 
 
-def test_an_unused_task_gives_no_gradient_to_what_it_owns(kind: str) -> None:
-    """What is left without gradient belongs to that task alone: the others still train."""
-    tasks = TASKS[2]
-    block = _build(kind, tasks).train()
-    block(_views(kind, tasks, 16)).tasks["click"].square().sum().backward()
-    touched = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in block.parameters()]
-    assert any(touched)
-    if kind == "single_task":
-        assert not all(touched)
+def test_tracking_gradients_changes_nothing(case: str, tasks: tuple[str, ...]) -> None:
+    block, views = _build(case, tasks), _views(case, tasks, 7)
+    with torch.no_grad():
+        scored = block(views)
+    for task, output in block(views).tasks.items():
+        assert torch.allclose(output, scored.tasks[task], atol=1e-6)
 
 
-def test_the_fork_is_where_all_task_gradients_meet(kind: str, tasks: tuple[str, ...]) -> None:
-    """The gradient at the fork, sent down from there, is that of an ordinary backward pass."""
-    block = _build(kind, tasks).train()
-    views = [view.requires_grad_() for view in _views(kind, tasks, 16)]
-    shared = block(views)
-    if not shared.fork:
-        assert kind == "single_task"
-        return
-    trunk = [p for name, p in block.named_parameters() if not name.startswith("gates")]
-    at_fork = torch.autograd.grad(_loss(shared), shared.fork, retain_graph=True)
-    down = torch.autograd.grad(shared.fork, trunk, at_fork, retain_graph=True)
-    plain = torch.autograd.grad(_loss(shared), trunk)
-    for ours, direct in zip(down, plain, strict=True):
-        assert torch.allclose(ours, direct, atol=1e-5)
+def test_the_same_seed_gives_the_same_bits(case: str, tasks: tuple[str, ...]) -> None:
+    first, second = _build(case, tasks).train(), _build(case, tasks).train()
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+    views = _views(case, tasks, 7)
+    torch.manual_seed(7)
+    once = first(views)
+    torch.manual_seed(7)
+    again = second(views)
+    for task in tasks:
+        assert torch.equal(once.tasks[task], again.tasks[task])
 
 
-def test_the_same_seed_builds_the_same_bits(kind: str, tasks: tuple[str, ...]) -> None:
-    first, second = _build(kind, tasks), _build(kind, tasks)
-    for one, other in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_half_precision_is_finite(kind: str, tasks: tuple[str, ...]) -> None:
-    block = _build(kind, tasks).train()
+def test_half_precision_is_finite(case: str, tasks: tuple[str, ...]) -> None:
+    block = _build(case, tasks).train()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = _loss(block(_views(kind, tasks, 16)))
+        shared = block([view.bfloat16() for view in _views(case, tasks, 16)])
+        loss = _loss(shared).float()
     loss.backward()
     assert loss.isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in block.parameters())
 
 
-def test_the_state_survives_a_round_trip(kind: str, tasks: tuple[str, ...]) -> None:
-    block, views = _build(kind, tasks), _views(kind, tasks, 7)
-    torch.manual_seed(99)
-    other = _config(kind).build(INPUTS, tasks).eval()
+# Round trips.
+
+
+def test_the_state_survives_a_round_trip(case: str, tasks: tuple[str, ...]) -> None:
+    block, views = _build(case, tasks), _views(case, tasks, 7)
+    other = _build(case, tasks, seed=99)
     other.load_state_dict(block.state_dict())
     for task in tasks:
         assert torch.equal(other(views).tasks[task], block(views).tasks[task])
 
 
-def test_the_configuration_survives_a_round_trip(kind: str) -> None:
-    config = _config(kind)
-    assert parse(SHARINGS[kind], config.model_dump(mode="json")) == config
+def test_the_configuration_survives_a_round_trip(case: str, tasks: tuple[str, ...]) -> None:
+    config = config_of(case, tasks)
+    assert parse(SHARINGS[config.kind], config.model_dump(mode="json")) == config
+
+
+# Cost.
+
+
+@pytest.fixture
+def unpadded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros that only fill a product up to whole blocks are not counted."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("polyrank.") and hasattr(module, "padded_width"):
+            monkeypatch.setattr(module, "padded_width", lambda width: width)
+
+
+def _fused_flops(x_shape: Any, weight_shape: Any, *_: Any, **__: Any) -> int:
+    return 2 * int(math.prod(x_shape)) * int(weight_shape[0])
+
+
+@pytest.mark.usefixtures("unpadded")
+def test_the_declared_cost_is_the_real_cost(case: str, tasks: tuple[str, ...]) -> None:
+    rows, block = 7, _build(case, tasks)
+    cost = config_of(case, tasks).cost(INPUTS, tasks)
+    assert cost == cost_of(block)
+    assert cost.parameters == sum(parameter.numel() for parameter in block.parameters())
+    fused = {torch.ops.mkldnn._linear_pointwise: _fused_flops}
+    with FlopCounterMode(display=False, custom_mapping=fused) as counter, torch.no_grad():
+        block(_views(case, tasks, rows))
+    assert cost.multiply_adds == counter.get_total_flops() / 2 / rows
+
+
+def _widths(config: SharingConfig) -> list[int]:
+    found: list[int] = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if name == "widths" or name.endswith("_widths"):
+            found += value
+        elif isinstance(value, SharingConfig):
+            found += _widths(value)
+    return found
+
+
+def test_a_budget_is_kept_and_used(case: str, tasks: tuple[str, ...]) -> None:
+    plain = config_of(case, tasks)
+    least = plain.scaled(0.0).cost(INPUTS, tasks).parameters
+    stretch = {1: 0.3, 2: 1.0, 5: 2.5}[len(tasks)]
+    budget = max(least, int(stretch * plain.cost(INPUTS, tasks).parameters))
+    config = config_of(case, tasks, budget=budget)
+    block = config.build(INPUTS, tasks)
+    fitted = config.fitted(INPUTS, tasks)
+    assert sum(parameter.numel() for parameter in block.parameters()) <= budget
+    assert fitted.cost(INPUTS, tasks) == cost_of(block)
+    pairs = zip(_widths(plain), _widths(fitted), strict=True)
+    wider = plain.scaled((1 + 1e-9) * min((after + 1) / before for before, after in pairs))
+    assert wider.cost(INPUTS, tasks).parameters > budget
+
+
+def test_a_budget_too_small_is_refused(case: str, tasks: tuple[str, ...]) -> None:
+    least = config_of(case, tasks).scaled(0.0).cost(INPUTS, tasks).parameters
+    config_of(case, tasks, budget=least).build(INPUTS, tasks)
+    with pytest.raises(ConfigError, match=f"at least {least}"):
+        config_of(case, tasks, budget=least - 1).build(INPUTS, tasks)

@@ -46,6 +46,11 @@ class Sharing(nn.Module, ABC):
     """By bank, the name of each expert in it; no name twice."""
     gate_experts: Mapping[str, tuple[str, ...]] = {}
     """By gate, the expert behind each of its weights."""
+    owners: Mapping[str, tuple[str, ...]] = {}
+    """By path of a module or parameter whose parts are laid out in the order of the tasks: the name
+    of each part. The parts are the children of a module or parameter list, else equal runs of the
+    elements of each tensor. What one task alone uses begins with the task: "click", or "click" and
+    a space and more; what others use, too, does not ("shared expert 0", "1 click expert 0")."""
 
     @abstractmethod
     def forward(self, views: Sequence[Tensor]) -> Shared:

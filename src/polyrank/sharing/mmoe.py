@@ -30,6 +30,7 @@ class MMoEBlock(Sharing):
         names = tuple(f"expert {place}" for place in range(config.num_experts))
         self.expert_names = {"experts": names}
         self.gate_experts = dict.fromkeys(tasks, names)
+        self.owners = {"gates": tuple(tasks)}
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """The experts' outputs, weighted by each task's gate; the experts are the fork."""

@@ -22,6 +22,7 @@ class SingleTaskBlock(Sharing):
         self._tasks = tuple(tasks)
         self.trunks = nn.ModuleList([MLP(width, widths, dropout=dropout) for _ in tasks])
         self.out_width = widths[-1]
+        self.owners = {"trunks": self._tasks}
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """View k through trunk k."""
