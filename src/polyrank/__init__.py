@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from polyrank.evaluation import Comparison, Evaluation
-    from polyrank.interactions import DCNv2, NoInteraction
+    from polyrank.interactions import DCNv2, MaskNet, NoInteraction, Transformer
     from polyrank.model import ModelConfig, Towers
     from polyrank.ranker import Ranker
     from polyrank.schema import (
@@ -102,7 +102,7 @@ _ROOMS = {
         "StorageError",
     ),
     "evaluation": ("Comparison", "Evaluation"),
-    "interactions": ("DCNv2", "NoInteraction"),
+    "interactions": ("DCNv2", "MaskNet", "NoInteraction", "Transformer"),
     "model": ("ModelConfig", "Towers"),
     "ranker": ("Ranker",),
     "schema": (
@@ -150,6 +150,7 @@ __all__ = [
     "InterruptedRun",
     "Keys",
     "MMoE",
+    "MaskNet",
     "ModelConfig",
     "NoInteraction",
     "Numeric",
@@ -171,6 +172,7 @@ __all__ = [
     "Towers",
     "TrackingConfig",
     "TrainingConfig",
+    "Transformer",
     "UserSplit",
     "__version__",
     "guess_schema",

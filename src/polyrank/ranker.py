@@ -32,7 +32,7 @@ class Ranker:
         schema: What the log means.
         sharing: How tasks share.
         balance: How their losses become one.
-        interaction: Cross layers before sharing.
+        interaction: What crosses features before sharing.
         towers: Layers a task owns.
         embedding_dim: Width of the embedding table.
         training: The loop.

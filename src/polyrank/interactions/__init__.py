@@ -15,12 +15,16 @@ from pydantic import Field
 
 from polyrank.interactions.base import Interaction, InteractionConfig
 from polyrank.interactions.dcn_v2 import DCNv2
+from polyrank.interactions.masknet import MaskNet
 from polyrank.interactions.none import NoInteraction
+from polyrank.interactions.transformer import Transformer
 
-AnyInteraction = Annotated[NoInteraction | DCNv2, Field(discriminator="kind")]
+AnyInteraction = Annotated[
+    NoInteraction | DCNv2 | MaskNet | Transformer, Field(discriminator="kind")
+]
 
 INTERACTIONS: Mapping[str, type[InteractionConfig]] = MappingProxyType(
-    {"none": NoInteraction, "dcn_v2": DCNv2}
+    {"none": NoInteraction, "dcn_v2": DCNv2, "masknet": MaskNet, "transformer": Transformer}
 )
 """By ``kind``."""
 
@@ -30,5 +34,7 @@ __all__ = [
     "DCNv2",
     "Interaction",
     "InteractionConfig",
+    "MaskNet",
     "NoInteraction",
+    "Transformer",
 ]

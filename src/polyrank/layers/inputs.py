@@ -78,7 +78,9 @@ class InputLayer(nn.Module):
         self.table = FlatTable(layout.num_rows, dim)
         self._ragged = layout.ragged
         self.attention = nn.ModuleList(
-            TargetAttention(dim) for column in layout.ragged if column.pooling == "attention"
+            TargetAttention(dim, max_length=column.max_length)
+            for column in layout.ragged
+            if column.pooling == "attention"
         )
         places = {column.name: place for place, column in enumerate(layout.ids)}
         self._targets = [

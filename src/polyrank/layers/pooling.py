@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from polyrank.layers.cost import cost_of
 from polyrank.layers.mlp import Tower
 from polyrank.layers.padding import pad_rows
 from polyrank.layers.segments import segment_sum, spread
@@ -37,14 +38,16 @@ class TargetAttention(nn.Module):
     Args:
         dim: Width D of an entry and of the target.
         widths: Hidden widths of the activation unit.
+        max_length: Entries of the longest history; only its cost depends on it.
 
     Raises:
         ConfigError: A width below 1.
     """
 
-    def __init__(self, dim: int, widths: Sequence[int] = (64, 32)) -> None:
+    def __init__(self, dim: int, widths: Sequence[int] = (64, 32), *, max_length: int = 1) -> None:
         super().__init__()
         self.unit = Tower(4 * dim, widths)
+        self.multiply_adds = max_length * (cost_of(self.unit).multiply_adds + dim)
 
     def forward(self, values_VD: Tensor, lengths_B: Tensor, target_BD: Tensor) -> Tensor:
         """The weighted sum of each row's entries: (B, D), zero for a row without entries."""

@@ -32,6 +32,9 @@ class FlatTable(nn.Module):
         ConfigError: A negative ``num_rows``, or ``dim`` below 1.
     """
 
+    multiply_adds = 0
+    """A look-up."""
+
     def __init__(self, num_rows: int, dim: int) -> None:
         super().__init__()
         if num_rows < 0:
