@@ -23,9 +23,41 @@ from tests.contract.owners import move, owner, pieces
 
 Case = dict[str, Any] | Callable[[tuple[str, ...]], dict[str, Any]]
 CASES: dict[str, Case] = {
+    "cgc": {"num_task_experts": 1, "num_shared_experts": 2, "widths": [32, 16]},
+    "dselect_k": {"num_experts": 4, "widths": [32, 16], "entropy": 0.1},
+    "dselect_k per row": {
+        "kind": "dselect_k",
+        "num_experts": 4,
+        "widths": [16],
+        "num_selected": 3,
+        "entropy": 0.1,
+        "per_row": True,
+    },
     "mmoe": {"num_experts": 3, "widths": [32, 16]},
+    "mmoe in health": {
+        "kind": "mmoe",
+        "num_experts": 3,
+        "widths": [32, 16],
+        "gate_dropout": 0.1,
+        "gate_temperature": 2.0,
+        "balance": 0.1,
+        "activation": "swish",
+        "norm": "batch",
+    },
+    "omoe": {"num_experts": 3, "widths": [32, 16]},
+    "ple": {"num_task_experts": 2, "num_shared_experts": 1, "widths": [16]},
+    "ple in health": {
+        "kind": "ple",
+        "num_levels": 3,
+        "num_task_experts": 1,
+        "num_shared_experts": 2,
+        "widths": [16, 8],
+        "balance": 0.1,
+        "norm": "layer",
+    },
     "shared_bottom": {"widths": [32, 16]},
     "single_task": {"widths": [32, 16]},
+    "single_task of the width": {"kind": "single_task", "widths": [40, 40], "divide_width": True},
 }
 """By kind, or by any other name with the kind in it: the settings, maybe a function of the tasks.
 All widths that the block chooses are to be at least 8, so that no ReLU layer is dead."""
@@ -34,7 +66,7 @@ EXPECTED_WITHOUT: dict[str, tuple[str, ...]] = {}
 """By case, the beginnings of the names of parameters that a loss of all tasks and the penalty leave
 without gradient. Say why."""
 
-OWN_NOTHING: set[str] = {"shared_bottom"}
+OWN_NOTHING: set[str] = {"omoe", "shared_bottom"}
 """Cases where all tasks use every parameter."""
 
 TASKS = {1: ("click",), 2: ("click", "like"), 5: ("click", "like", "share", "buy", "watch")}

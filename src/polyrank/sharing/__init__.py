@@ -16,21 +16,40 @@ from typing import Annotated
 from pydantic import Field
 
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
+from polyrank.sharing.cgc import CGC
+from polyrank.sharing.dselect_k import DSelectK
 from polyrank.sharing.mmoe import MMoE
+from polyrank.sharing.omoe import OMoE
+from polyrank.sharing.ple import PLE
 from polyrank.sharing.shared_bottom import SharedBottom
 from polyrank.sharing.single_task import SingleTask
 
-AnySharing = Annotated[MMoE | SharedBottom | SingleTask, Field(discriminator="kind")]
+AnySharing = Annotated[
+    CGC | DSelectK | MMoE | OMoE | PLE | SharedBottom | SingleTask,
+    Field(discriminator="kind"),
+]
 
 SHARINGS: Mapping[str, type[SharingConfig]] = MappingProxyType(
-    {"mmoe": MMoE, "shared_bottom": SharedBottom, "single_task": SingleTask}
+    {
+        "cgc": CGC,
+        "dselect_k": DSelectK,
+        "mmoe": MMoE,
+        "omoe": OMoE,
+        "ple": PLE,
+        "shared_bottom": SharedBottom,
+        "single_task": SingleTask,
+    }
 )
 """By ``kind``."""
 
 __all__ = [
+    "CGC",
+    "PLE",
     "SHARINGS",
     "AnySharing",
+    "DSelectK",
     "MMoE",
+    "OMoE",
     "Shared",
     "SharedBottom",
     "Sharing",

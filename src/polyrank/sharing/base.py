@@ -13,10 +13,13 @@ from typing import Any, Self
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from polyrank.errors import ConfigError
 from polyrank.layers import Cost, InputSpec, cost_of
 from polyrank.schema import Declared, Schema
+
+_DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_, Tensor.fill_, Tensor.zero_)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class Shared:
     """The last representation that several tasks share; empty where nothing is shared."""
     gates: Mapping[str, Tensor] = field(default_factory=dict)
     """(B, E) by gate: the weights of its experts, each row summing to 1. A gate of the last level
-    has the name of its task, one below has the level in front: "1 click"."""
+    has the name of its task ("all tasks" where they have one together), one below has the level in
+    front: "1 click"."""
     experts: Mapping[str, Tensor] = field(default_factory=dict)
     """(B, E, H) by bank of experts: their outputs."""
     penalty: Tensor | None = None
@@ -134,8 +138,18 @@ class SharingConfig(Declared, ABC):
         return self.model_copy(update=changed)
 
     def _cost(self, inputs: InputSpec, tasks: Sequence[str]) -> Cost:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             return cost_of(self.assemble(inputs, tasks))
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are: to draw them is most of the work on the ``meta`` device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return (*args, *kwargs.values())[0]
+        return func(*args, **kwargs)
 
 
 def _largest(fits: Callable[[float], bool]) -> float:

@@ -37,6 +37,9 @@ class SingleTask(SharingConfig):
     widths: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
     """Hidden layers of each trunk."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    divide_width: bool = False
+    """Divide the widths by the number of tasks, rounded down, at least 1: all trunks together are
+    as wide as one, the twin of a shared trunk."""
 
     def num_views(self, tasks: Sequence[str]) -> int:
         """One embedding table a task."""
@@ -44,4 +47,6 @@ class SingleTask(SharingConfig):
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> SingleTaskBlock:
         """One trunk a task."""
-        return SingleTaskBlock(inputs.width, tasks, self.widths, self.dropout)
+        parts = len(tasks) if self.divide_width else 1
+        widths = [max(1, width // parts) for width in self.widths]
+        return SingleTaskBlock(inputs.width, tasks, widths, self.dropout)
