@@ -74,7 +74,15 @@ if TYPE_CHECKING:
         guess_schema,
     )
     from polyrank.scoring import Scorer
-    from polyrank.sharing import MMoE, SharedBottom, SingleTask
+    from polyrank.sharing import (
+        CGC,
+        PLE,
+        DSelectK,
+        MMoE,
+        OMoE,
+        SharedBottom,
+        SingleTask,
+    )
     from polyrank.simulation import Feed, FeedConfig
 
 _ROOMS = {
@@ -121,12 +129,22 @@ _ROOMS = {
         "guess_schema",
     ),
     "scoring": ("Scorer",),
-    "sharing": ("MMoE", "SharedBottom", "SingleTask"),
+    "sharing": (
+        "CGC",
+        "DSelectK",
+        "MMoE",
+        "OMoE",
+        "PLE",
+        "SharedBottom",
+        "SingleTask",
+    ),
     "simulation": ("Feed", "FeedConfig"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "CGC",
+    "PLE",
     "ArtefactError",
     "Bag",
     "Binary",
@@ -136,6 +154,7 @@ __all__ = [
     "Comparison",
     "ConfigError",
     "DCNv2",
+    "DSelectK",
     "DataConfig",
     "DataError",
     "Deduplicate",
@@ -154,6 +173,7 @@ __all__ = [
     "ModelConfig",
     "NoInteraction",
     "Numeric",
+    "OMoE",
     "PolyrankError",
     "RandomSplit",
     "Ranker",
