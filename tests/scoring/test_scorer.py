@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polyrank.data import Encoders, Reader, open_log
 from polyrank.errors import ConfigError, DataError
 from polyrank.scoring import PREFIX, Scorer, TorchEngine
+from polyrank.scoring.engine import BLOCK_ROWS
 from tests import feeds
 
 TASKS = feeds.schema().task_names
@@ -152,3 +153,18 @@ def test_the_engine_gives_empty_arrays_for_an_empty_batch(scorer: Scorer) -> Non
     batch = encoders.encode(table.slice(0, 0), labels=False)
     found = TorchEngine(scorer.bundle.model).predict(batch)
     assert {task: value.shape for task, value in found.items()} == dict.fromkeys(TASKS, (0,))
+
+
+def test_a_large_batch_passes_in_blocks_and_keeps_its_bits(scorer: Scorer) -> None:
+    times, model = 3, scorer.bundle.model
+    chunk = next(Reader(open_log(feeds.log()), scorer.bundle.schema).chunks("all"))
+    batch = scorer.bundle.encoders.encode(pa.concat_tables([chunk] * times), labels=False)
+    assert len(batch) > 2 * BLOCK_ROWS
+    seen: list[int] = []
+    handle = model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    found = TorchEngine(model).predict(batch)
+    handle.remove()
+    assert max(seen) == BLOCK_ROWS
+    assert len(seen) == 3
+    for place, task in enumerate(TASKS):
+        assert np.array_equal(found[task], np.tile(_all()[:, place], times))

@@ -16,6 +16,9 @@ from polyrank.data import Batch, Ragged
 from polyrank.layers import ROW_MULTIPLE
 from polyrank.model import RankingModel
 
+BLOCK_ROWS = 4096
+"""Rows that pass through the network at a time: activations take memory for these only."""
+
 
 class Engine(Protocol):
     """What a scorer needs; ONNX Runtime and compiled engines will stand behind the same face."""
@@ -28,7 +31,8 @@ class TorchEngine:
     """Eager torch in fp32.
 
     Rows are padded to a multiple of ``ROW_MULTIPLE``: eager matrix products then give a row the
-    same bits in every batch and at every place in it, as long as widths are multiples of 16.
+    same bits in every batch and at every place in it, as long as widths are multiples of 16. So it
+    does not matter either that a large batch goes through in blocks of ``BLOCK_ROWS``.
     """
 
     def __init__(self, model: RankingModel) -> None:
@@ -36,9 +40,14 @@ class TorchEngine:
 
     def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
         """(B,) float64 predictions by task; a batch without rows gives empty arrays."""
+        starts = range(0, max(len(batch), 1), BLOCK_ROWS)
+        blocks = [self._predict(batch.slice(start, start + BLOCK_ROWS)) for start in starts]
+        return {task: np.concatenate([block[task] for block in blocks]) for task in blocks[0]}
+
+    def _predict(self, block: Batch) -> dict[str, NDArray[np.float64]]:
         with torch.inference_mode():
-            predictions = self._model.predict(pad(batch, ROW_MULTIPLE))
-        return {task: value[: len(batch)].numpy() for task, value in predictions.items()}
+            predictions = self._model.predict(pad(block, ROW_MULTIPLE))
+        return {task: value[: len(block)].numpy() for task, value in predictions.items()}
 
 
 def pad(batch: Batch, block: int) -> Batch:
