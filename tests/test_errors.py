@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyrank import errors
-from polyrank.errors import ConfigError, DataError, PolyrankError
+from polyrank.errors import ConfigError, DataError, PolyrankError, suggest
 
 EXIT_CODES = {
     "ConfigError": 2,
@@ -87,3 +87,20 @@ def test_a_copy_says_the_same(error: PolyrankError) -> None:
 def test_every_problem_is_in_the_text(error: PolyrankError) -> None:
     for problem in error.problems:
         assert problem.message in str(error)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "told"),
+    [
+        ("clik", ["click", "like"], "Did you mean 'click'?"),
+        ("LIKE", ["click", "Like"], "Did you mean 'Like'?"),
+        ("zzz", ["b", "a"], "Known: a, b."),
+        ("zzz", [], "Known: none."),
+        ("zzz", "abcdefghijklmnopqrst", f"Known: {', '.join('abcdefghijklmnopqrst')}."),
+        ("zzz", "abcdefghijklmnopqrstuv", f"Known: {', '.join('abcdefghijklmnopqrst')} and 2 more."),
+    ],
+)
+def test_an_unknown_word_gets_the_nearest_known_or_the_first_twenty(
+    word: str, known: list[str], told: str
+) -> None:
+    assert suggest(word, known) == told

@@ -40,9 +40,9 @@ from ruamel.yaml.error import YAMLError
 
 from polyrank.balancing import AnyScalarizer, Static
 from polyrank.data import AnySplit
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.model import ModelConfig
-from polyrank.schema import Declared, Schema, parse, suggest
+from polyrank.schema import Declared, Schema, parse
 
 DATA_ROOT_VARIABLE = "POLYRANK_DATA"
 """Environment variable: the folder that relative data paths start from."""

@@ -11,8 +11,13 @@ Every error a user can cause is a ``PolyrankError`` and carries the exit code of
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 from typing import ClassVar
+
+MAX_LISTED = 20
+"""Known names that ``suggest`` lists."""
 
 
 class PolyrankError(ValueError):
@@ -110,3 +115,22 @@ class InterruptedRun(PolyrankError):
 
     exit_code = 75
     code = "interrupted"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A closing sentence for an unknown word: the known one that was probably meant, else all.
+
+    Case does not count. At most ``MAX_LISTED`` are listed.
+
+    >>> suggest("Clik", ["click", "like"])
+    "Did you mean 'click'?"
+    >>> suggest("zzz", ["click", "like"])
+    'Known: click, like.'
+    """
+    names = sorted(known)
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    if close:
+        return f"Did you mean {folded[close[0]]!r}?"
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"Known: {', '.join(names[:MAX_LISTED]) or 'none'}{more}."

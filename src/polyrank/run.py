@@ -17,9 +17,8 @@ from rich.status import Status
 from polyrank.bundle import Bundle, Card, DataDates, describe_tasks, environment, save_bundle
 from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader, load_side_table
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation import Evaluation
-from polyrank.schema import suggest
 from polyrank.scoring import Scorer, check_evaluation, evaluate_rows
 from polyrank.training import (
     Observer,

@@ -114,5 +114,5 @@ def test_other_rows_are_refused() -> None:
 
 def test_an_unknown_entry_is_refused() -> None:
     comparison = compare(log(), log(), [PLAY], metrics=["mae"], resamples=0)
-    with pytest.raises(ConfigError, match=r"did you mean 'play_time\.mae'"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'play_time\.mae'"):
         comparison.row("play_time", "mea")

@@ -245,13 +245,13 @@ def test_auc_of_a_number_is_refused() -> None:
 @pytest.mark.parametrize(
     ("tasks", "settings", "message"),
     [
-        ([CLICK], {"metrics": ["acu"]}, "unknown metric 'acu'. did you mean 'auc'"),
-        ([CLICK], {"metrics": ["zzz"]}, "unknown metric 'zzz'. known: auc, ece, .*, xauc"),
+        ([CLICK], {"metrics": ["acu"]}, "unknown metric 'acu'. Did you mean 'auc'"),
+        ([CLICK], {"metrics": ["zzz"]}, "unknown metric 'zzz'. Known: auc, ece, .*, xauc"),
         ([CLICK], {"metrics": ["auc", "auc"]}, "metric 'auc' is given twice"),
         ([CLICK, CLICK], {}, "task 'click' is given twice"),
-        ([Task("clik", "binary")], {}, "no predictions of task 'clik'. did you mean 'click'"),
+        ([Task("clik", "binary")], {}, "no predictions of task 'clik'. Did you mean 'click'"),
         ([Task("click", "ordinal")], {}, "no metric is defined for task 'click'.*kinds: binary"),
-        ([CLICK], {"slices": ["tap"]}, "unknown slice 'tap'. did you mean 'tab'"),
+        ([CLICK], {"slices": ["tap"]}, "unknown slice 'tap'. Did you mean 'tab'"),
         ([CLICK], {"confidence": 1.0}, "`confidence` must be between 0 and 1, got 1.0"),
         ([CLICK], {"seed": -1}, "`seed` must be at least 0, got -1"),
         ([CLICK], {"resamples": 39}, "`resamples` must be 0 or at least 40 for confidence 0.95"),
@@ -267,7 +267,7 @@ def test_wrong_settings_are_refused(
 
 def test_a_wrong_name_among_many_lists_some() -> None:
     evaluation = evaluate(log(), TASKS, slices=["hour"], resamples=0)
-    with pytest.raises(ConfigError, match=r"zz\.zz was not evaluated. known: .* and 76 more"):
+    with pytest.raises(ConfigError, match=r"zz\.zz was not evaluated. Known: .* and 76 more"):
         evaluation.value("zz", "zz")
 
 

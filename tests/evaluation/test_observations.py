@@ -23,7 +23,7 @@ ALL = np.ones(3, dtype=bool)
         ({"masks": {"clik": ALL}}, r"`masks` are of tasks \['clik'\]"),
         ({"masks": {"click": np.ones(3)}}, r"masks\['click'\] must be boolean, got float64"),
         ({"masks": {"click": ALL[:2]}}, r"masks\['click'\] has shape \(2,\), expected \(3,\)"),
-        ({"groups": {"usr": np.arange(3)}}, "unknown key 'usr' of `groups`. did you mean 'user'"),
+        ({"groups": {"usr": np.arange(3)}}, "unknown key 'usr' of `groups`. Did you mean 'user'"),
         ({"groups": {"user": THREE}}, r"groups\['user'\] must be integers, got float64"),
         ({"weights": np.ones(4)}, r"weights has shape \(4,\)"),
         ({"slices": {"tab": np.ones((3, 2))}}, r"slices\['tab'\] has shape \(3, 2\)"),
@@ -41,7 +41,7 @@ def test_wrong_columns_are_refused(change: dict[str, Any], message: str) -> None
 
 
 def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no predictions of task 'clicks'. did you mean 'click'"):
+    with pytest.raises(ConfigError, match=r"no predictions of task 'clicks'. Did you mean 'click'"):
         log().select("clicks")
 
 

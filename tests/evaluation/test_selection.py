@@ -54,7 +54,7 @@ def test_task_names_may_hold_dots() -> None:
         ({}, "`metrics` must name at least one metric. for example"),
         ({"click": 1.0}, "selection 'click': must be 'task.metric'"),
         ({".auc": 1.0}, "must be 'task.metric'"),
-        ({"click.acu": 1.0}, "selection 'click.acu': unknown metric 'acu'. did you mean 'auc'"),
+        ({"click.acu": 1.0}, "selection 'click.acu': unknown metric 'acu'. Did you mean 'auc'"),
         ({"click.auc": 0.0}, "the weight must be finite and not 0, got 0.0"),
         ({"click.auc": math.nan}, "the weight must be finite and not 0, got nan"),
         ({"click.mae": math.inf}, "the weight must be finite"),
@@ -78,7 +78,7 @@ def test_unknown_tasks_and_kinds_are_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="2 mistakes") as caught:
         selection.check([CLICK, STARS, PLAY])
     text = str(caught.value)
-    assert "selection 'clik.auc': unknown task 'clik'. did you mean 'click'?" in text
+    assert "selection 'clik.auc': unknown task 'clik'. Did you mean 'click'?" in text
     assert "selection 'stars.auc': auc is not defined for task 'stars'" in text
     with pytest.raises(ConfigError, match="unknown task 'like'"):
         Selection(metrics={"like.auc": 1.0}).check([CLICK])

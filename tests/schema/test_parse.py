@@ -25,7 +25,6 @@ from polyrank.schema import (
     Sequence,
     SideTable,
     parse,
-    suggest,
 )
 
 FEATURES: list[dict[str, Any]] = [
@@ -301,9 +300,3 @@ def test_several_faults_of_one_validator_have_a_place_each() -> None:
     ]
     with pytest.raises(ValidationError, match="one fault; another"):
         _Outer(path="two")
-
-
-def test_suggest() -> None:
-    assert suggest("clik", ["click", "like"]) == "Did you mean 'click'?"
-    assert suggest("zzz", ["b", "a"]) == "Known: a, b."
-    assert suggest("zzz", []) == "Known: none."

@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from polyrank.balancing.base import Scalarizer, Weighting
-from polyrank.errors import ConfigError
-from polyrank.schema import suggest
+from polyrank.errors import ConfigError, suggest
 
 
 class StaticWeighting(Weighting):

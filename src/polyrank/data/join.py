@@ -28,12 +28,12 @@ from polyrank.data.canonical import canonical_table, rule_faults
 from polyrank.data.checks import finite_check
 from polyrank.data.faults import NUM_EXAMPLES, FaultLog, shown
 from polyrank.data.key_index import KeyIndex, index_of
-from polyrank.data.preflight import Column, inspect_source, nearest, refuse_all
+from polyrank.data.preflight import Column, inspect_source, refuse_all
 from polyrank.data.roles import Use, Wanted, feature_uses, gather
 from polyrank.data.source import open_log
 from polyrank.data.sources.base import Source
 from polyrank.data.sources.text import parse
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.schema import Schema, SideTable
 
 
@@ -118,7 +118,7 @@ def _check_names(schema: Schema, tables: Mapping[str, pa.Table]) -> None:
     for name in tables:
         if name not in declared:
             raise ConfigError(
-                f"the schema declares no side table {name!r}", hint=nearest(name, declared)
+                f"the schema declares no side table {name!r}", hint=suggest(name, declared)
             )
     lacking = [name for name in declared if name not in tables]
     if lacking:

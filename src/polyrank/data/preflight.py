@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from polyrank.data.faults import refuse
 from polyrank.data.roles import Wanted
 from polyrank.data.sources.base import Part, Source
 from polyrank.data.types import canonical, refusal
-from polyrank.errors import DataError
+from polyrank.errors import DataError, suggest
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,6 @@ def repeated_columns(schema: Any) -> list[str]:
     return [name for name, n in Counter(schema.names).items() if n > 1]
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """A closing sentence: the known name closest to ``name``, first by letters of any case."""
-    folded = {other.casefold(): other for other in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {folded[close[0]]!r}?"
-    listed = ", ".join(sorted(known)[:20])
-    return f"Columns: {listed}{', ...' if len(known) > 20 else ''}."
-
-
 def refuse_all(problems: Sequence[DataError]) -> None:
     """Raise every problem at once, if there is one."""
     if problems:
@@ -101,7 +90,7 @@ def _present(parts: Sequence[Part], wanted: Mapping[str, Wanted], findings: Find
                 there.discard(name)
                 findings.add(
                     f"lacks column {name!r} ({wanted[name].owners})",
-                    nearest(name, names),
+                    suggest(name, names),
                     part.origin,
                 )
     return [name for name in wanted if name in there]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation import _json
 from polyrank.evaluation._bootstrap import Bootstrap, Interval, no_interval
 from polyrank.evaluation._evaluate import Cell, bind_cell
@@ -20,7 +20,6 @@ from polyrank.evaluation._metric import Metric
 from polyrank.evaluation._observations import Array, Observations
 from polyrank.evaluation._registry import EvaluatedTask, choose_metrics
 from polyrank.evaluation._rows import Rows
-from polyrank.evaluation._suggest import suggest
 
 _CURE = "compare models over the same rows in the same order"
 

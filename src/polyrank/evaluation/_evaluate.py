@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation._bootstrap import Bootstrap, Interval, no_interval
 from polyrank.evaluation._evaluation import Evaluation, EvaluationRow
 from polyrank.evaluation._measure import Measure, undefined
@@ -18,7 +18,6 @@ from polyrank.evaluation._metric import Metric, Statistic, measure
 from polyrank.evaluation._observations import Array, Observations
 from polyrank.evaluation._registry import EvaluatedTask, choose_metrics
 from polyrank.evaluation._rows import Ints, Rows
-from polyrank.evaluation._suggest import suggest
 
 MAX_SLICE_VALUES = 1000
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation import _json
-from polyrank.evaluation._suggest import suggest
 
 
 def require_reason(value: float, reason: str | None, what: str) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation._rows import Rows, select_rows
-from polyrank.evaluation._suggest import suggest
 
 GROUP_KEYS = ("user", "request")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation._auc import auc
 from polyrank.evaluation._ece import ece
 from polyrank.evaluation._gauc import gauc
@@ -18,7 +18,6 @@ from polyrank.evaluation._ne import ne
 from polyrank.evaluation._pr_auc import pr_auc
 from polyrank.evaluation._ratio import ratio
 from polyrank.evaluation._rmse import rmse
-from polyrank.evaluation._suggest import suggest
 from polyrank.evaluation._xauc import xauc
 
 METRICS: Mapping[str, Metric] = MappingProxyType(

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation._evaluation import Evaluation
 from polyrank.evaluation._measure import Measure, defined, undefined
 from polyrank.evaluation._metric import Metric
 from polyrank.evaluation._registry import EvaluatedTask, find_metric, refuse_kind
-from polyrank.evaluation._suggest import suggest
 
 
 @dataclass(frozen=True, kw_only=True)

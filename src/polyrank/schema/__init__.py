@@ -27,7 +27,7 @@ from polyrank.schema.features import (
     SideTable,
 )
 from polyrank.schema.model import Declared, Faults
-from polyrank.schema.parse import parse, suggest
+from polyrank.schema.parse import parse
 from polyrank.schema.render import to_yaml
 from polyrank.schema.schema import Schema
 from polyrank.schema.tasks import Binary, Duration, Regression, Task
@@ -56,7 +56,6 @@ __all__ = [
     "Task",
     "guess_schema",
     "parse",
-    "suggest",
     "to_yaml",
 ]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.schema.model import NAME_PATTERN, Faults
 from polyrank.schema.place import Place, keys_of, place_of
 
@@ -28,15 +27,6 @@ _RULES = {
     "float_type": "must be a number",
 }
 """pydantic's words are Python's; these are the user's."""
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A closing sentence for an unknown word: the nearest known one, or all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known: {', '.join(names) or 'none'}."
 
 
 def parse(model: type[ModelT], tree: Mapping[str, Any], *, where: str = "") -> ModelT:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import Field, model_validator
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.schema.features import (
     Bag,
     Categorical,
@@ -20,7 +20,6 @@ from polyrank.schema.features import (
     SideTable,
 )
 from polyrank.schema.model import Declared, Faults
-from polyrank.schema.parse import suggest
 from polyrank.schema.tasks import Binary, Duration, Regression, Task
 
 Fault = tuple[str, str]

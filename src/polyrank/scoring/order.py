@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyrank.data import Layout
-from polyrank.errors import ConfigError
-from polyrank.schema import Binary, Duration, Regression, Schema, suggest
+from polyrank.errors import ConfigError, suggest
+from polyrank.schema import Binary, Duration, Regression, Schema
 
 Predictions = Mapping[str, NDArray[np.float64]]
 

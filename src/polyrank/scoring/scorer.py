@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from polyrank.bundle import Bundle
 from polyrank.data import Join, Reader, Source, load_side_table, open_log
-from polyrank.errors import ConfigError
-from polyrank.schema import Schema, SideTable, suggest
+from polyrank.errors import ConfigError, suggest
+from polyrank.schema import Schema, SideTable
 from polyrank.scoring.engine import Engine, TorchEngine
 from polyrank.scoring.order import default_weights, score
 from polyrank.scoring.output import write_parquet

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.schema.guessing import words as tell
 from polyrank.schema.guessing.labels import AnyTask, binary, duration, rare_class, regression
 from polyrank.schema.guessing.names import check_name, name_for
 from polyrank.schema.guessing.profile import Profile
 from polyrank.schema.guessing.tasks import Found, attach_masks, find_masks
-from polyrank.schema.parse import suggest
 from polyrank.schema.tasks import Binary
 
 MAX_CHOICES = 12
