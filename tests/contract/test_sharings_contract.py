@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.contract.owners import move, owner, pieces
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,7 +20,6 @@ from polyrank.errors import ConfigError
 from polyrank.layers import Block, InputSpec, cost_of
 from polyrank.schema import parse
 from polyrank.sharing import SHARINGS, Shared, Sharing, SharingConfig
-from tests.contract.owners import move, owner, pieces
 
 Case = dict[str, Any] | Callable[[tuple[str, ...]], dict[str, Any]]
 CASES: dict[str, Case] = {
@@ -55,6 +55,31 @@ CASES: dict[str, Case] = {
         "balance": 0.1,
         "norm": "layer",
     },
+    "home": lambda tasks: {"groups": _by_half(tasks), "meta_widths": [32], "widths": [16]},
+    "home of single experts": lambda tasks: {
+        "kind": "home",
+        "groups": _by_half(tasks),
+        "num_experts": 1,
+        "meta_widths": [24, 16],
+        "widths": [16],
+        "num_parts": 1,
+    },
+    "pepnet": {
+        "domain": ["hour"],
+        "priors": ["user", "item"],
+        "widths": [32, 16],
+        "gate_widths": [16],
+    },
+    "stem": {"num_shared_experts": 2, "widths": [32, 16], "gate_widths": [16]},
+    "stem in health": {
+        "kind": "stem",
+        "num_task_experts": 2,
+        "widths": [16],
+        "gate_widths": [],
+        "gate_dropout": 0.1,
+        "balance": 0.1,
+        "norm": "batch",
+    },
     "shared_bottom": {"widths": [32, 16]},
     "single_task": {"widths": [32, 16]},
     "single_task of the width": {"kind": "single_task", "widths": [40, 40], "divide_width": True},
@@ -80,6 +105,12 @@ INPUTS = InputSpec(
         Block(name="hour", side="context", start=17, stop=25),
     ),
 )
+
+
+def _by_half(tasks: tuple[str, ...]) -> dict[str, list[str]]:
+    names = sorted(tasks)
+    halves = {"first": names[:2], "second": names[2:]}
+    return {group: own for group, own in halves.items() if own}
 
 
 def kind_of(case: str, tasks: tuple[str, ...] = TASKS[2]) -> str:

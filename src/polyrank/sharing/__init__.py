@@ -18,14 +18,17 @@ from pydantic import Field
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 from polyrank.sharing.cgc import CGC
 from polyrank.sharing.dselect_k import DSelectK
+from polyrank.sharing.home import HoME
 from polyrank.sharing.mmoe import MMoE
 from polyrank.sharing.omoe import OMoE
+from polyrank.sharing.pepnet import PEPNet
 from polyrank.sharing.ple import PLE
 from polyrank.sharing.shared_bottom import SharedBottom
 from polyrank.sharing.single_task import SingleTask
+from polyrank.sharing.stem import STEM
 
 AnySharing = Annotated[
-    CGC | DSelectK | MMoE | OMoE | PLE | SharedBottom | SingleTask,
+    CGC | DSelectK | HoME | MMoE | OMoE | PEPNet | PLE | SharedBottom | SingleTask | STEM,
     Field(discriminator="kind"),
 ]
 
@@ -33,11 +36,14 @@ SHARINGS: Mapping[str, type[SharingConfig]] = MappingProxyType(
     {
         "cgc": CGC,
         "dselect_k": DSelectK,
+        "home": HoME,
         "mmoe": MMoE,
         "omoe": OMoE,
+        "pepnet": PEPNet,
         "ple": PLE,
         "shared_bottom": SharedBottom,
         "single_task": SingleTask,
+        "stem": STEM,
     }
 )
 """By ``kind``."""
@@ -46,10 +52,13 @@ __all__ = [
     "CGC",
     "PLE",
     "SHARINGS",
+    "STEM",
     "AnySharing",
     "DSelectK",
+    "HoME",
     "MMoE",
     "OMoE",
+    "PEPNet",
     "Shared",
     "SharedBottom",
     "Sharing",
