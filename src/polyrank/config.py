@@ -128,6 +128,9 @@ class TrainingConfig(Declared):
     """What moves the rows of the embedding table that a batch uses."""
     table_learning_rate: PositiveFloat = 0.02
     """Constant after warm-up."""
+    table_weight_decay: NonNegativeFloat = 0.0
+    """Decoupled: a step shrinks each row of the tables that its batch uses by this times the rate;
+    rows outside the batch do not shrink. 0: none."""
     warmup_steps: NonNegativeInt = 100
     """Steps over which both learning rates rise from 0."""
     schedule: Literal["constant", "cosine"] = "constant"

@@ -190,7 +190,10 @@ def test_the_mean_loss_of_a_record_is_that_of_its_rows(log: Prepared, tmp_path: 
         assert losses[task] == pytest.approx(total / weight, rel=1e-5)
 
 
-def test_the_first_update_is_that_of_plain_torch(log: Prepared, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table_decay", [0.0, 5.0])
+def test_the_first_update_is_that_of_plain_torch(
+    log: Prepared, tmp_path: Path, table_decay: float
+) -> None:
     """One step on all rows, against AdamW and row-wise Adagrad written out."""
     run = config(
         batch_size=600,
@@ -198,6 +201,7 @@ def test_the_first_update_is_that_of_plain_torch(log: Prepared, tmp_path: Path) 
         warmup_steps=0,
         clip_norm=None,
         weight_decay=10.0,
+        table_weight_decay=table_decay,
         model={"embedding_dropout": 0.0, "towers": {"widths": [8]}},
     )
     result = train(run, log, tmp_path)
@@ -220,7 +224,8 @@ def test_the_first_update_is_that_of_plain_torch(log: Prepared, tmp_path: Path) 
         gradient = parameter.grad.to_dense()
         if name.endswith("table.weight"):
             mean = gradient.square().mean(1, keepdim=True)
-            expected = parameter - 0.1 * gradient / (mean.sqrt() + 1e-8)
+            shrunk = parameter * (1 - 0.1 * table_decay)
+            expected = shrunk - 0.1 * gradient / (mean.sqrt() + 1e-8)
         else:
             shrunk = parameter * (1 - 0.01 * 10.0) if parameter.ndim > 1 else parameter
             # Adam's first step: both moments, bias-corrected, are the gradient and its square.

@@ -50,7 +50,11 @@ class Optimizers:
             fused=True,
         )
         build = _TABLE_OPTIMIZERS[config.table_optimizer]
-        self._rowwise = build(list(self.tables.values()), lr=config.table_learning_rate)
+        self._rowwise = build(
+            list(self.tables.values()),
+            lr=config.table_learning_rate,
+            weight_decay=config.table_weight_decay,
+        )
         self._peaks = config.learning_rate, config.table_learning_rate
         self.schedule = schedule
 
