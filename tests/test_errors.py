@@ -89,6 +89,9 @@ def test_every_problem_is_in_the_text(error: PolyrankError) -> None:
         assert problem.message in str(error)
 
 
+TWENTY = list("abcdefghijklmnopqrst")
+
+
 @pytest.mark.parametrize(
     ("word", "known", "told"),
     [
@@ -96,8 +99,8 @@ def test_every_problem_is_in_the_text(error: PolyrankError) -> None:
         ("LIKE", ["click", "Like"], "Did you mean 'Like'?"),
         ("zzz", ["b", "a"], "Known: a, b."),
         ("zzz", [], "Known: none."),
-        ("zzz", "abcdefghijklmnopqrst", f"Known: {', '.join('abcdefghijklmnopqrst')}."),
-        ("zzz", "abcdefghijklmnopqrstuv", f"Known: {', '.join('abcdefghijklmnopqrst')} and 2 more."),
+        ("zzz", TWENTY, f"Known: {', '.join(TWENTY)}."),
+        ("zzz", [*TWENTY, "u", "v"], f"Known: {', '.join(TWENTY)} and 2 more."),
     ],
 )
 def test_an_unknown_word_gets_the_nearest_known_or_the_first_twenty(
