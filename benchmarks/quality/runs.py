@@ -33,10 +33,12 @@ class Study:
 
     path: Path
     root: Path
+    settings: tuple[str, ...] = ()
+    """``key.path=value`` each, put over the file in every run."""
 
     def config(self, *settings: str) -> RunConfig:
-        """The run, with ``key.path=value`` each put over the file."""
-        return load_config(self.path, settings)
+        """The run, with further settings put over the study's."""
+        return load_config(self.path, (*self.settings, *settings))
 
     @cached_property
     def schema(self) -> Schema:

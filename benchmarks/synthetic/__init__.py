@@ -1,0 +1,1 @@
+"""The MMoE paper's synthetic experiment: two regressions whose relatedness is a dial."""

@@ -1,0 +1,1 @@
+"""The field's reasons for sharing, one study a file."""
