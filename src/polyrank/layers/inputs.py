@@ -189,9 +189,12 @@ def _target(column: RaggedColumn) -> str:
 
 
 def _order(sides: Sequence[Side]) -> Tensor | None:
-    """The columns by side; null where they stand so already."""
+    """The columns by side; null where they stand so already.
+
+    Never on ``meta``, where a bundle builds a network to be filled: no file holds them.
+    """
     order = sorted(range(len(sides)), key=lambda column: SIDES.index(sides[column]))
-    return None if order == list(range(len(sides))) else torch.tensor(order)
+    return None if order == list(range(len(sides))) else torch.tensor(order, device="cpu")
 
 
 def _ordered(columns_BX: Tensor, order: Tensor | None) -> Tensor:

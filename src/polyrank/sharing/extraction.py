@@ -147,7 +147,8 @@ class Level(nn.Module):
             for row, gate in enumerate(names.gates.values())
             for name in gate
         ]
-        self.register_buffer("places_W", torch.tensor(places), persistent=False)
+        # Never on meta, where a bundle builds a network to be filled: no file holds it.
+        self.register_buffer("places_W", torch.tensor(places, device="cpu"), persistent=False)
 
     def forward(
         self, sources: Sequence[Tensor], asked: Sequence[Tensor]

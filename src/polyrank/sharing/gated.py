@@ -90,7 +90,8 @@ class Balance(nn.Module):
             ]
             for name in names
         ]
-        self.register_buffer("even_EW", torch.tensor(rows), persistent=False)
+        # Never on meta, where a bundle builds a network to be filled: no file holds it.
+        self.register_buffer("even_EW", torch.tensor(rows, device="cpu"), persistent=False)
 
     def forward(self, gates: Mapping[str, Tensor]) -> Tensor | None:
         """The weighted loss of gates (B, their experts); 0 for no rows, none when serving."""
