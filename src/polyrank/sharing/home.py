@@ -38,15 +38,9 @@ class FeatureGate(nn.Module):
         self.rank = max(1, width // num_parts)
         self.down = nn.Parameter(torch.empty(num_parts * self.rank, width))
         self.up = nn.Parameter(torch.empty(num_parts, width, self.rank))
-        self.parts = Gates(width, ("parts",), num_parts) if num_parts > 1 else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all weights again."""
-        nn.init.normal_(self.down, std=self.down.shape[1] ** -0.5)
+        nn.init.normal_(self.down, std=width**-0.5)
         nn.init.normal_(self.up, std=self.rank**-0.5)
-        if self.parts is not None:
-            self.parts.reset_parameters()
+        self.parts = Gates(width, ("parts",), num_parts) if num_parts > 1 else None
 
     def forward(self, v_BD: Tensor) -> Tensor:
         """(B, D) to (B, D)."""
