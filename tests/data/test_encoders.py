@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from polyrank.data.encoders import Encoders
 from polyrank.errors import ConfigError, DataError, PolyrankError
+from polyrank.evaluation import NO_GROUP
 from polyrank.schema import (
     Bag,
     Binary,
@@ -605,7 +606,7 @@ def test_keys_have_codes_that_do_not_depend_on_the_chunk() -> None:
     assert groups is not None
     codes = groups["user"].tolist()
     assert codes[0] == codes[3]
-    assert codes[2] == 0
+    assert codes[2] == NO_GROUP
     assert len({codes[0], codes[1], codes[2], codes[4]}) == 4
     alone = encoders.encode(table.slice(4)).groups
     assert alone is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyrank.errors import ConfigError, DataError
-from polyrank.evaluation import METRICS, Evaluation, Observations, evaluate, ndcg_at
+from polyrank.evaluation import METRICS, NO_GROUP, Evaluation, Observations, evaluate, ndcg_at
 from tests.evaluation.worlds import CLICK, LIKE, PLAY, STARS, TASKS, Task, log, take
 
 
@@ -43,6 +43,27 @@ def test_each_task_gets_the_metrics_of_its_kind_over_its_own_rows() -> None:
         assert row.value == direct.value
     assert evaluation.mode == "exact"
     assert evaluation.unit is None
+
+
+def test_rows_without_a_user_form_no_group_and_are_drawn_one_by_one() -> None:
+    observations = log()
+    users = np.unique(observations.groups["user"], return_inverse=True)[1] + 1
+    lost = np.flatnonzero(users <= 3)
+    assert len(lost) > 10
+    apart = users.copy()
+    apart[lost] = [0, *range(users.max() + 1, users.max() + len(lost))]
+    null = np.where(users <= 3, NO_GROUP, users)
+    by_null, by_row = (
+        evaluate(replace(observations, groups={"user": codes}), [CLICK], resamples=60)
+        for codes in (null, apart)
+    )
+    for first, second in zip(by_null.rows, by_row.rows, strict=True):
+        # A group of one row has one class, so it leaves GAUC; its draws are the same, too.
+        assert first.metric == second.metric
+        assert first.value == second.value or math.isnan(first.value)
+        assert (first.lower, first.upper) == (second.lower, second.upper) or first.reason
+    known = take(replace(observations, groups={"user": users}), np.flatnonzero(users > 3))
+    assert by_null.value("click", "gauc") == evaluate(known, [CLICK]).value("click", "gauc")
 
 
 def test_gauc_groups_by_request_without_users() -> None:

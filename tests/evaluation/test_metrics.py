@@ -11,6 +11,7 @@ import pytest
 from polyrank.errors import ConfigError, DataError
 from polyrank.evaluation import (
     METRICS,
+    NO_GROUP,
     Measure,
     auc,
     ece,
@@ -44,6 +45,18 @@ def test_gauc_by_hand() -> None:
     assert gauc(labels, probs, groups_N=groups).value == 2 / 5
     weighted = gauc(labels, probs, groups_N=groups, weights_N=[3, 3, 1, 1, 1, 9])
     assert weighted.value == 6 / 9
+
+
+def test_a_row_of_no_group_leaves_a_metric_by_group() -> None:
+    # Together they would be a group with an area of 0, and a list.
+    labels, probs = [1, 0, 1, 0, 0, 1], [0.9, 0.1, 0.2, 0.3, 0.4, 0.05]
+    groups = [7, 7, NO_GROUP, 5, NO_GROUP, 5]
+    assert gauc(labels, probs, groups_N=groups).value == 1 / 2
+    assert ndcg(labels, probs, groups_N=groups).value == pytest.approx((1 + 1 / LOG2_3) / 2)
+    for metric, keys in ((gauc, "user and request"), (ndcg, "request")):
+        nothing = metric(labels, probs, groups_N=[NO_GROUP] * 6)
+        assert math.isnan(nothing.value)
+        assert nothing.reason == f"every {keys} is null"
 
 
 def test_pr_auc_by_hand() -> None:

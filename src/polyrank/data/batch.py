@@ -52,7 +52,7 @@ class Batch:
     weight_B: Tensor | None = None
     """float32, at least 0."""
     groups: Mapping[str, Tensor] | None = None
-    """int64 codes of the keys "user" and "request", where the log has them; 0 for a null key."""
+    """int64 codes of the keys "user" and "request", where the log has them; -1 for a null key."""
 
     def __len__(self) -> int:
         return int(self.ids_BF.shape[0])

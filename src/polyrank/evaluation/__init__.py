@@ -35,7 +35,7 @@ from polyrank.evaluation._gauc import gauc
 from polyrank.evaluation._log_loss import log_loss
 from polyrank.evaluation._mae import mae
 from polyrank.evaluation._measure import Measure
-from polyrank.evaluation._metric import Metric
+from polyrank.evaluation._metric import NO_GROUP, Metric
 from polyrank.evaluation._ndcg import ndcg, ndcg_at
 from polyrank.evaluation._ne import ne
 from polyrank.evaluation._observations import Observations
@@ -49,6 +49,7 @@ from polyrank.evaluation.selection import Selection
 
 __all__ = [
     "METRICS",
+    "NO_GROUP",
     "Comparison",
     "ComparisonRow",
     "EvaluatedTask",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polyrank.errors import ConfigError
-from polyrank.evaluation._metric import Statistic, measure
+from polyrank.evaluation._metric import NO_GROUP, Statistic, measure
 from polyrank.evaluation._observations import GROUP_KEYS, Observations
 from polyrank.evaluation._rows import Floats, Ints, Rows
 
@@ -40,7 +40,8 @@ class Bootstrap:
     """The draws: a replicate depends on the seed, its number and the count of units alone.
 
     So every task, metric, slice and model sees the same draws, and differences are paired. Units
-    are numbered by their code, so the order of rows does not matter, unless rows are the units.
+    are numbered by their code, so the order of rows does not matter, unless rows are the units, as
+    those without a key are.
     """
 
     unit: str  # "user", "request" or "row": what is drawn
@@ -56,8 +57,8 @@ class Bootstrap:
         _check(resamples, seed, confidence)
         for key in GROUP_KEYS:
             if key in observations.groups:
-                codes_U, units_N = np.unique(observations.groups[key], return_inverse=True)
-                return Bootstrap(key, units_N, len(codes_U), resamples, seed, confidence)
+                units_N, num_units = _units(observations.groups[key])
+                return Bootstrap(key, units_N, num_units, resamples, seed, confidence)
         units_N = np.arange(observations.num_rows)
         return Bootstrap("row", units_N, len(units_N), resamples, seed, confidence)
 
@@ -88,6 +89,18 @@ class Bootstrap:
         tail = (1 - self.confidence) / 2
         lower, upper = np.quantile(defined_R, (tail, 1 - tail))
         return Interval(float(lower), float(upper), None)
+
+
+def _units(codes_N: Ints) -> tuple[Ints, int]:
+    """The unit of each row: its key, or, where that is null, a unit of its own."""
+    codes_U, units_N = np.unique(codes_N, return_inverse=True)
+    alone_N = np.asarray(codes_N) == NO_GROUP
+    if not alone_N.any():
+        return units_N, len(codes_U)
+    # The null key's own number goes to the first of its rows.
+    num_alone = int(alone_N.sum())
+    units_N[alone_N] = [units_N[alone_N][0], *range(len(codes_U), len(codes_U) + num_alone - 1)]
+    return units_N, len(codes_U) + num_alone - 1
 
 
 def _check(resamples: int, seed: int, confidence: float) -> None:

@@ -1,6 +1,6 @@
 """What a metric is: a name, the kinds of task it is defined for, and its formula.
 
-Shapes: N rows, C cells of a histogram.
+Shapes: N rows, K rows in a group, C cells of a histogram.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ Statistic = Callable[[Draw], Measure]
 BINARY = frozenset({"binary"})
 CONTINUOUS = frozenset({"regression", "duration"})
 NONNEGATIVE = frozenset({"binary", "duration"})
+
+
+NO_GROUP = -1
+"""The code of a row whose key is null: it is in no group."""
 
 
 def undefined_everywhere(draw: Draw) -> Measure:
@@ -73,7 +77,8 @@ class Metric:
             predictions_N: Probabilities of a binary task, else predictions in the label's unit.
             mask_N: True where the label was observed (boolean); all, if left out.
             weights_N: Weight of each row, at least 0; 1, if left out.
-            groups_N: The group of each row (integers), for a metric that ``needs`` them.
+            groups_N: The group of each row (integers), for a metric that ``needs`` them; -1 is no
+                group, and the row is left out.
 
         Returns:
             The value, or NaN and the reason.
@@ -91,7 +96,18 @@ class Metric:
         if len(rows) == 0:
             return undefined_everywhere
         with np.errstate(over="ignore", invalid="ignore"):
+            if self.group_keys and (groups_N == NO_GROUP).any():
+                return self._bind_grouped(rows, groups_N)
             return self.bind_rows(rows, groups_N)
+
+    def _bind_grouped(self, rows: Rows, groups_N: Ints) -> Statistic:
+        """The statistic over the rows that are in a group."""
+        kept_K = np.flatnonzero(groups_N != NO_GROUP)
+        if len(kept_K) == 0:
+            return lambda draw: undefined(f"every {' and '.join(self.group_keys)} is null")
+        grouped = rows.take(kept_K)
+        statistic = self.bind_rows(grouped, groups_N[kept_K])
+        return lambda draw: measure(statistic, grouped.draw_of(draw.counts_N[kept_K]))
 
     def _groups(self, groups_N: ArrayLike | None, size: int) -> Ints:
         if not self.group_keys:

@@ -30,7 +30,9 @@ class Observations:
         masks: By task, boolean: True where the label was observed and the row is in the task's
             sample space.
         weights: Weight of each row, finite and at least 0; ``None`` is 1 each.
-        groups: Integer codes of each row under ``"user"`` and ``"request"``, as far as known.
+        groups: Integer codes of each row under ``"user"`` and ``"request"``, as far as known. -1
+            stands for a null key: the row is in no group, so a metric by group leaves it out, and
+            where intervals draw users it is drawn by itself.
         slices: Any columns to evaluate by.
 
     Raises:
