@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.owners import move, owner, pieces
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,9 +19,23 @@ from polyrank.errors import ConfigError
 from polyrank.layers import Block, InputSpec, cost_of
 from polyrank.schema import parse
 from polyrank.sharing import SHARINGS, Shared, Sharing, SharingConfig
+from tests.contract.owners import move, owner, pieces
 
 Case = dict[str, Any] | Callable[[tuple[str, ...]], dict[str, Any]]
 CASES: dict[str, Case] = {
+    "adatt": {"num_experts": 2, "widths": [32, 16]},
+    "adatt with shared experts": {"kind": "adatt", "num_shared_experts": 2, "widths": [32, 24, 16]},
+    "cross_stitch": {"widths": [32, 16]},
+    "groups": lambda tasks: {
+        "groups": _by_half(tasks),
+        "sharing": {"kind": "mmoe", "num_experts": 3, "widths": [32, 16]},
+    },
+    "groups with tables and a penalty": lambda tasks: {
+        "kind": "groups",
+        "groups": _by_half(tasks),
+        "sharing": {"kind": "snr", "widths": [32, 16]},
+        "own_tables": True,
+    },
     "cgc": {"num_task_experts": 1, "num_shared_experts": 2, "widths": [32, 16]},
     "dselect_k": {"num_experts": 4, "widths": [32, 16], "entropy": 0.1},
     "dselect_k per row": {
@@ -83,6 +96,8 @@ CASES: dict[str, Case] = {
     "shared_bottom": {"widths": [32, 16]},
     "single_task": {"widths": [32, 16]},
     "single_task of the width": {"kind": "single_task", "widths": [40, 40], "divide_width": True},
+    "snr": {"widths": [32, 16]},
+    "snr without matrices": {"kind": "snr", "connection": "aver", "widths": [32, 16]},
 }
 """By kind, or by any other name with the kind in it: the settings, maybe a function of the tasks.
 All widths that the block chooses are to be at least 8, so that no ReLU layer is dead."""

@@ -15,9 +15,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from polyrank.sharing.adatt import AdaTT
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 from polyrank.sharing.cgc import CGC
+from polyrank.sharing.cross_stitch import CrossStitch
 from polyrank.sharing.dselect_k import DSelectK
+from polyrank.sharing.groups import Groups
 from polyrank.sharing.home import HoME
 from polyrank.sharing.mmoe import MMoE
 from polyrank.sharing.omoe import OMoE
@@ -25,17 +28,35 @@ from polyrank.sharing.pepnet import PEPNet
 from polyrank.sharing.ple import PLE
 from polyrank.sharing.shared_bottom import SharedBottom
 from polyrank.sharing.single_task import SingleTask
+from polyrank.sharing.snr import SNR
 from polyrank.sharing.stem import STEM
 
 AnySharing = Annotated[
-    CGC | DSelectK | HoME | MMoE | OMoE | PEPNet | PLE | SharedBottom | SingleTask | STEM,
+    AdaTT
+    | CGC
+    | CrossStitch
+    | DSelectK
+    | Groups
+    | HoME
+    | MMoE
+    | OMoE
+    | PEPNet
+    | PLE
+    | SNR
+    | STEM
+    | SharedBottom
+    | SingleTask,
     Field(discriminator="kind"),
 ]
+Groups.model_rebuild()  # it holds any other sharing
 
 SHARINGS: Mapping[str, type[SharingConfig]] = MappingProxyType(
     {
+        "adatt": AdaTT,
         "cgc": CGC,
+        "cross_stitch": CrossStitch,
         "dselect_k": DSelectK,
+        "groups": Groups,
         "home": HoME,
         "mmoe": MMoE,
         "omoe": OMoE,
@@ -43,6 +64,7 @@ SHARINGS: Mapping[str, type[SharingConfig]] = MappingProxyType(
         "ple": PLE,
         "shared_bottom": SharedBottom,
         "single_task": SingleTask,
+        "snr": SNR,
         "stem": STEM,
     }
 )
@@ -52,9 +74,13 @@ __all__ = [
     "CGC",
     "PLE",
     "SHARINGS",
+    "SNR",
     "STEM",
+    "AdaTT",
     "AnySharing",
+    "CrossStitch",
     "DSelectK",
+    "Groups",
     "HoME",
     "MMoE",
     "OMoE",
