@@ -142,6 +142,9 @@ class TrainingConfig(Declared):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt | None = None
     """Of each process; null: torch's own choice."""
+    expert_health: bool = True
+    """Notice gates that collapse on one expert, and experts that are unused, dead or out of scale;
+    each notice names what helps."""
     select: Select = Select()
     checkpoint: CheckpointConfig = CheckpointConfig()
 

@@ -58,7 +58,7 @@ class Masked(Interaction):
 
 
 class MaskNet(InteractionConfig):
-    """Parallel MaskNet before sharing (Wang et al., DLP-KDD 2021, section 3.4, figure 4).
+    """Parallel MaskNet before sharing (Wang et al., DLP-KDD 2021).
 
     The layers above the blocks are those of ``model.sharing``. Three departures: the norm of the
     input is over all of it, since a number is a field of one column, which a norm of its own would

@@ -2,7 +2,8 @@
 
 May change between the beginning and the resumption of a run:
 
-- ``output``, ``tracking``, ``evaluation`` and ``training.checkpoint``: they do not reach training.
+- ``output``, ``tracking``, ``evaluation``, ``training.checkpoint`` and ``training.expert_health``:
+  they do not reach the weights.
 - ``data``: paths, cache and limits; the content is compared by its fingerprint.
 - ``training.threads``: with a notice, since the last bits may differ.
 - ``training.epochs``: upwards, where the schedule is constant.
@@ -17,7 +18,15 @@ from typing import Any
 from polyrank.config import RunConfig
 from polyrank.errors import ConfigError
 
-_SAFE = ("output", "tracking", "evaluation", "data", "training.checkpoint", "training.threads")
+_SAFE = (
+    "output",
+    "tracking",
+    "evaluation",
+    "data",
+    "training.checkpoint",
+    "training.expert_health",
+    "training.threads",
+)
 _EPOCHS = "training.epochs"
 
 

@@ -12,8 +12,10 @@ import torch
 
 from polyrank.config import RunConfig
 from polyrank.errors import ArtefactError, ConfigError
+from polyrank.layers import Gates
 from polyrank.model import RankingModel
 from polyrank.training.checkpoint import CHECKPOINTS, Checkpoints, Snapshot, put_arrays
+from polyrank.training.health import ExpertHealth
 from polyrank.training.identity import Identity, compare
 from polyrank.training.journal import LOG, Journal
 from polyrank.training.optimizers import Optimizers
@@ -172,6 +174,7 @@ class Session:
             stop=stop,
             observer=self._observer,
             journal=self._journal(state.journal, stack),
+            health=_expert_health(config, model),
             saved=state.step,
         )
         self._begin(trainer, stack)
@@ -217,6 +220,7 @@ class Session:
             device=self._device,
             seed=self._config.seed,
             clip_norm=training.clip_norm,
+            expert_health=training.expert_health,
         )
 
     def _restore(self, snapshot: Snapshot, stepper: Stepper) -> RunState:
@@ -256,6 +260,15 @@ class Session:
         for message in trainer.validation.notices if trainer.state.step == 0 else ():
             trainer.write(NoticeRecord(step=0, message=message))
         self.notices.clear()
+
+
+def _expert_health(config: RunConfig, model: RankingModel) -> ExpertHealth:
+    gates = (module for module in model.modules() if isinstance(module, Gates))
+    return ExpertHealth(
+        config=config.model.sharing,
+        block=model.sharing,
+        gates_drop=any(gate.dropout > 0.0 for gate in gates),
+    )
 
 
 def _without_kind(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from polyrank.errors import ArtefactError
+from polyrank.training.health import HealthState
 
 
 @dataclass(kw_only=True)
@@ -57,6 +58,8 @@ class RunState:
     journal: int = 0
     """Bytes of the log."""
     window: Window = field(default_factory=Window)
+    health: HealthState = field(default_factory=HealthState)
+    """Of the experts."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """The evaluation records, without their timing."""
 
@@ -81,4 +84,8 @@ class RunState:
                 where="state.json",
                 hint="Resume with the release that wrote it, or train afresh.",
             )
-        return cls(**{**tree, "window": Window(**tree["window"])})
+        parts = {
+            "window": Window(**tree["window"]),
+            "health": HealthState.from_json(tree["health"]),
+        }
+        return cls(**{**tree, **parts})

@@ -18,6 +18,7 @@ from polyrank.data import Batch
 from polyrank.heads import masked_mean
 from polyrank.model import Forward, RankingModel
 from polyrank.training.gradients import clip, global_norm
+from polyrank.training.health import Measured, measure
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import Precision
 from polyrank.training.processes import Processes
@@ -41,6 +42,7 @@ class StepResult:
     """Masked mean by observed task, over all processes."""
     gradient_norm: float
     gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    health: Measured | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class Stepper:
     device: torch.device
     seed: int
     clip_norm: float | None
+    expert_health: bool = False
+    """Measure the experts where the gates are wanted."""
 
     def __call__(
         self, step: int, batch: Batch, denominators: Mapping[str, float], *, want_gates: bool
@@ -66,7 +70,7 @@ class Stepper:
             batch: This process's rows, maybe none, on the CPU.
             denominators: Sum of the observed rows' weights over all processes, above 0, by task;
                 tasks without an observed label are not in it, and contribute nothing.
-            want_gates: Whether to summarise the gates of this process's rows.
+            want_gates: Whether to summarise the gates and experts of this process's rows.
 
         Raises:
             LossNotFinite: Nothing was changed.
@@ -94,7 +98,13 @@ class Stepper:
                 buffer.copy_(old)
         self.optimizers.clear_gradients()
         gates = summarise_gates(forward.shared.gates) if want_gates else {}
-        return StepResult(applied=applied, losses=losses, gradient_norm=norm, gates=gates)
+        return StepResult(
+            applied=applied,
+            losses=losses,
+            gradient_norm=norm,
+            gates=gates,
+            health=measure(forward.shared) if want_gates and self.expert_health else None,
+        )
 
     def _losses(self, forward: Forward, batch: Batch, denominators: Mapping[str, float]) -> Tensor:
         """(T,) this process's share of each masked mean."""

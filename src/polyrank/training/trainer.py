@@ -19,6 +19,7 @@ from polyrank.config import TrainingConfig
 from polyrank.data import Batch, EncodedLog
 from polyrank.errors import DivergedError, InterruptedRun
 from polyrank.training.checkpoint import Checkpoints
+from polyrank.training.health import ExpertHealth
 from polyrank.training.journal import Journal
 from polyrank.training.records import (
     EvaluationRecord,
@@ -77,6 +78,7 @@ class Trainer:
     observer: Observer
     journal: Journal | None
     """In the first process only."""
+    health: ExpertHealth
     saved: int = 0
     """The step of the newest checkpoint."""
     timer: Timer = field(default_factory=Timer)
@@ -278,6 +280,9 @@ class Trainer:
         )
         self.write(record)
         state.window = Window()
+        if result is not None and result.health is not None:
+            for message in self.health.news(state.health, result.health):
+                self.write(NoticeRecord(step=state.step, message=message))
 
     def write(self, record: Record) -> None:
         """Into the log and to the observer; in the other processes, nowhere."""
