@@ -231,6 +231,20 @@ def test_keys_that_repeat_are_counted_and_shown() -> None:
     assert "1 keys stand there more than once: 'a' in rows 0, 2" in str(refusal(text, ITEMS))
 
 
+def test_keys_that_repeat_are_told_with_the_files_they_stand_in(tmp_path: Path) -> None:
+    for number, keys in enumerate(([1, 2], [3, 1], [4], [5], [6], [7])):
+        write_csv(tmp_path / f"u{number}.csv", {"id": keys, "age": keys})
+    schema = schema_of(FEATURES, USERS, ITEMS)
+    with pytest.raises(DataError) as caught:
+        load_side_table("u*.csv", USERS, schema, root=tmp_path)
+    files = "u0.csv, u1.csv, u2.csv, u3.csv, u4.csv and 1 more"
+    assert caught.value.where == f"table 'users' ({files}), column 'id'"
+    assert "1 keys stand there more than once: 1 in rows 0, 3" in str(caught.value)
+    write_csv(tmp_path / "u0.csv", {"id": [7, 7], "age": [1, 2]})
+    with pytest.raises(DataError, match=r"^table 'users' \(u0.csv\), column 'id': 1 keys"):
+        load_side_table(tmp_path / "u0.csv", USERS, schema)
+
+
 def test_keys_that_are_null_are_counted_and_shown() -> None:
     error = refusal(pa.table({"id": [1, None, None], "age": [1, 2, 3]}))
     assert "2 keys are null (row 1, 2)" in str(error)

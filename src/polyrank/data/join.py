@@ -156,7 +156,8 @@ def load_side_table(
     source, columns, problems = inspect_source(source, wanted)
     refuse_all(_placed(problems, where))
     table, problems = _read(source, columns)
-    refuse_all(_placed([*problems, *_key_problems(table, side)], where))
+    of_keys = _placed(_key_problems(table, side), f"{where}{_files(source)}")
+    refuse_all([*_placed(problems, where), *of_keys])
     table = _with_whole_ids(table, columns)
     names = [name if name == side.key else side.prefix + name for name in table.schema.names]
     return table.rename_columns(names)
@@ -217,6 +218,13 @@ def _with_whole_ids(table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
                 whole = lists(numbers, lengths_of(array), nulls_of(array))
                 table = table.set_column(place, name, whole)
     return table
+
+
+def _files(source: Source) -> str:
+    """The names of the files that rows are counted through, as an aside."""
+    names = [part.origin for part in source.parts() if part.origin != "table"]
+    more = f" and {len(names) - NUM_EXAMPLES} more" if len(names) > NUM_EXAMPLES else ""
+    return f" ({', '.join(names[:NUM_EXAMPLES])}{more})" if names else ""
 
 
 def _key_problems(table: pa.Table, side: SideTable) -> list[DataError]:
