@@ -104,8 +104,15 @@ def test_a_batch_is_counted_as_plain_loops_count_it() -> None:
 
 
 def test_half_precision_is_counted_in_single() -> None:
-    bank = measure(shared({}, {"bank": torch.full((3000, 2, 4), 1.0).bfloat16()})).banks["bank"]
-    assert bank.sums["size"] == [3000.0, 3000.0]
+    bank = measure(shared({}, {"bank": torch.full((1000, 2, 4), 1.0).bfloat16()})).banks["bank"]
+    assert bank.sums["size"] == [1000.0, 1000.0]
+
+
+def test_of_a_large_batch_the_first_rows_are_counted() -> None:
+    gate_BE = torch.cat([leaning(0.5, MEMORY), leaning(0.0, 500)])
+    found = measure(shared({"click": gate_BE}, {"bank": torch.ones(MEMORY + 500, 1, 2)}))
+    assert found.gates["click"].means("weight") == [0.25, 0.5, 0.25]
+    assert found.gates["click"].rows == found.banks["bank"].rows == MEMORY
 
 
 @given(st.lists(st.integers(1, 2 * MEMORY), min_size=1, max_size=8))

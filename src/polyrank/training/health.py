@@ -2,8 +2,8 @@
 
 What production saw (HoME, Wang et al., KDD 2025): one expert with nearly all of every gate, experts
 that nothing uses, nine in ten activations zero, experts a hundred times as large as others. It is
-measured on the rows of this process at the steps that are logged, as they trained: with gate
-dropout, and over about the last 1,024 such rows.
+measured at the steps that are logged, on at most 1,024 rows of this process as they trained, gate
+dropout included, and over about the last 1,024 such rows: a thousandth of the time of training.
 
 Shapes: B rows, E experts, H width of an expert's output.
 """
@@ -22,7 +22,7 @@ from polyrank.sharing import Shared, Sharing, SharingConfig
 from polyrank.training.remedies import remedy
 
 MEMORY = 1024
-"""Measured rows that a mean goes back; a batch of so many stands for itself."""
+"""Rows that are measured of a batch, and that a mean goes back."""
 FEWEST = 256
 """Measured rows before anything is said."""
 COLLAPSED, UNCOLLAPSED = 0.98, 0.95
@@ -85,24 +85,22 @@ class HealthState(Measured):
 
 @torch.no_grad()
 def measure(shared: Shared) -> Measured:
-    """Count a batch; what is not finite is left out."""
-    gates = {
-        name: _tally(gate_BE, weight=gate_BE.float().sum(0), kept=(gate_BE > 0).sum(0))
-        for name, gate_BE in shared.gates.items()
-    }
-    banks = {
-        name: _tally(
-            bank_BEH,
-            zeros=(bank_BEH == 0).sum((0, 2)) / bank_BEH.shape[2],
-            size=bank_BEH.float().abs().sum((0, 2)) / bank_BEH.shape[2],
-        )
-        for name, bank_BEH in shared.experts.items()
-    }
+    """Count the first rows of a batch, whose order is random; what is not finite is left out."""
+    gates = {name: _of_gate(gate_BE[:MEMORY]) for name, gate_BE in shared.gates.items()}
+    banks = {name: _of_bank(bank_BEH[:MEMORY]) for name, bank_BEH in shared.experts.items()}
     return Measured(gates=_finite(gates), banks=_finite(banks))
 
 
-def _tally(of: Tensor, **sums_E: Tensor) -> Tally:
-    return Tally(rows=len(of), sums={name: values.tolist() for name, values in sums_E.items()})
+def _of_gate(gate_BE: Tensor) -> Tally:
+    weight, kept = gate_BE.float().sum(0), (gate_BE > 0).sum(0)
+    return Tally(rows=len(gate_BE), sums={"weight": weight.tolist(), "kept": kept.tolist()})
+
+
+def _of_bank(bank_BEH: Tensor) -> Tally:
+    width = bank_BEH.shape[2]
+    zeros = (bank_BEH == 0).sum((0, 2)) / width
+    size = bank_BEH.float().abs().sum((0, 2)) / width
+    return Tally(rows=len(bank_BEH), sums={"zeros": zeros.tolist(), "size": size.tolist()})
 
 
 def _finite(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
