@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ def test_the_version_names_the_content(saved: Path, tmp_path: Path) -> None:
     assert len(version) == 64
     other = feeds.bundle(joined=False)
     assert save_bundle(other, tmp_path / "other") != version
+
+
+def test_the_version_does_not_tell_when_it_was_written(saved: Path, tmp_path: Path) -> None:
+    time.sleep(1.1)  # The manifest counts whole seconds.
+    version = save_bundle(feeds.bundle(joined=True), tmp_path / "later")
+    assert version == load_bundle(saved).version == load_bundle(tmp_path / "later").version
+    made = [(path / "MANIFEST.json").read_bytes() for path in (saved, tmp_path / "later")]
+    assert made[0] != made[1]
 
 
 def test_a_saved_bundle_is_not_written_over_by_accident(saved: Path) -> None:

@@ -40,7 +40,7 @@ class Bundle:
     """The side tables, with what the schema reads of them; joined where the input lacks it."""
     card: Card
     version: str = ""
-    """Of a saved bundle: the SHA-256 that its manifest seals. Empty before saving."""
+    """Of a saved bundle: a SHA-256 of its content, whenever it was written. Empty before saving."""
 
 
 def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
@@ -76,7 +76,7 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
         extra={"tasks": list(bundle.schema.task_names), "tables": sorted(bundle.tables)},
         replace=replace,
     )
-    return manifest.seal
+    return manifest.content
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -100,7 +100,7 @@ def load_bundle(path: Path) -> Bundle:
             model_config=config,
             tables={table.name: _table(committed, table.name) for table in schema.tables},
             card=parse_card(_tree(committed, "card.json")),
-            version=committed.manifest.seal,
+            version=committed.manifest.content,
         )
 
 

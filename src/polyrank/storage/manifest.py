@@ -7,6 +7,7 @@ the manifest itself shows. It guards against damage; whoever can rewrite files c
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Collection, Mapping
@@ -50,7 +51,7 @@ class Manifest:
         polyrank_version: The release that wrote it.
         files: Name to size and SHA-256 of every file but the manifest.
         extra: Any JSON object of the writer.
-        seal: SHA-256 over the manifest; identifies the whole content, time of writing included.
+        seal: SHA-256 over the manifest, time of writing included.
     """
 
     kind: str
@@ -60,6 +61,13 @@ class Manifest:
     files: Mapping[str, FileEntry]
     extra: Mapping[str, JsonValue]
     seal: str
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of kind, format version, files and ``extra``: equal content, equal name."""
+        files = {name: [entry.size, entry.sha256] for name, entry in self.files.items()}
+        fields = [self.kind, self.format_version, files, self.extra]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def render(
