@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +36,7 @@ Resume = Literal["never", "auto", "strict"]
 BUNDLE = "bundle"
 """In the run's folder: the bundle."""
 HELD_OUT = ("validation", "test")
-"""The parts that a run is evaluated on."""
+"""The parts that a run can be evaluated on; on the second one only when that is asked for."""
 
 
 _STAGES = {"fit": "fit encoders"}
@@ -135,8 +135,9 @@ def train_bundle(
     resume: Resume = "never",
     watcher: Watcher | None = None,
     save: bool = False,
+    test: bool = False,
 ) -> Bundle:
-    """Prepare, train, evaluate on validation and test, and make the bundle.
+    """Prepare, train, evaluate, and make the bundle.
 
     Args:
         config: The run.
@@ -145,6 +146,8 @@ def train_bundle(
         resume: Whether to continue the run in the folder.
         watcher: Told of the progress.
         save: Write the bundle into the folder.
+        test: Evaluate on the test part, too, if there is one. Metrics that are always there get
+            chosen by, so they have to be asked for, once every choice is made.
 
     Returns:
         The bundle, with its version if it was saved.
@@ -160,7 +163,9 @@ def train_bundle(
         for notice in prepared.notices:
             watcher.notice(notice)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
-        bundle = _bundle(config, sources, prepared, result, watcher)
+        bundle = _bundle(config, sources, prepared, result)
+        if is_main_process():
+            bundle = _evaluated(bundle, config, sources, HELD_OUT[: 1 + test], watcher)
         if save and is_main_process():
             version = save_bundle(bundle, run_dir / BUNDLE, replace=True)
             bundle = _replaced(bundle, version=version)
@@ -196,15 +201,13 @@ def _temporary_folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
 
 
-def _bundle(
-    config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult, watcher: Watcher
-) -> Bundle:
+def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
     schema = config.schema_
     tables = {
         side.name: load_side_table(sources.tables[side.name], side, schema, root=sources.root)
         for side in schema.tables
     }
-    bundle = Bundle(
+    return Bundle(
         schema=schema,
         encoders=prepared.encoders,
         model=result.model,
@@ -212,11 +215,15 @@ def _bundle(
         tables=tables,
         card=_card(config, prepared, result),
     )
-    if not is_main_process():
-        return bundle
+
+
+def _evaluated(
+    bundle: Bundle, config: RunConfig, sources: Sources, parts: Sequence[str], watcher: Watcher
+) -> Bundle:
+    """The bundle with metrics of those ``parts`` that there are in its card."""
     metrics = {}
-    for part in (part for part in HELD_OUT if part in prepared.data_dates):
-        watcher.stage(f"evaluate {part}", prepared.data_dates[part].rows)
+    for part in (part for part in parts if part in bundle.card.data):
+        watcher.stage(f"evaluate {part}", bundle.card.data[part].rows)
         metrics[part] = _evaluate(bundle, config, sources, part).to_json()
     watcher.done()
     return _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))

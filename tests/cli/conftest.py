@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     data = {"root": ".", **workbench.write_parts(folder)}
     tree = workbench.tree_of(data=data, output=str(folder / "run"))
-    workbench.succeed("train", workbench.write_yaml(folder / "ranker.yaml", tree))
+    workbench.succeed("train", workbench.write_yaml(folder / "ranker.yaml", tree), "--test")
     return folder
 
 

@@ -43,17 +43,34 @@ def test_a_run_ends_with_ledger_metrics_and_bundle(tmp_path: Path) -> None:
         "validation": VALIDATION_ROWS,
         "test": TEST_ROWS,
     }
-    assert set(bundle.card.metrics) == {"validation", "test"}
+    assert set(bundle.card.metrics) == {"validation"}
     assert "validation" in lines
-    assert "test" in lines
+    assert f"test: {TEST_ROWS:,} rows, not looked at" in outcome.out
     assert max(len(line) for line in outcome.out.splitlines()[:-1]) <= 100
+
+
+def test_the_test_part_is_read_when_that_is_asked_for(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    first = run("train", config)
+    assert "evaluate validation" in first.err
+    assert "evaluate test" not in first.err
+    later = run("train", config, "--resume", "--test")
+    assert "evaluate test" in later.err
+    assert "test" in later.out.splitlines()
+    assert "not looked at" not in later.out
+    before_tests, _, _ = first.out.partition("\ntest: ")
+    assert later.out.startswith(before_tests)
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert set(bundle.card.metrics) == {"validation", "test"}
+    again = run("train", config, "--test", "--output", tmp_path / "again", "--quiet")
+    assert told(again.out) == told(later.out)
 
 
 def test_progress_goes_to_stderr_and_quiet_shows_none(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     loud = run("train", config)
     assert "training 6 tasks on 1,600 rows" in loud.err
-    assert "evaluate test" in loud.err
+    assert "evaluate validation" in loud.err
     (tmp_path / "again").mkdir()
     quiet = run("train", config, "--quiet", "--output", tmp_path / "again")
     assert quiet.err == ""
@@ -93,6 +110,7 @@ def test_a_second_run_in_the_folder_is_refused_and_a_resumed_one_is_the_same(
     config = write_run(tmp_path)
     first = succeed("train", config, "--quiet")
     bundle = contents(tmp_path / "run" / "bundle")
+    version = load_bundle(tmp_path / "run" / "bundle").version
     again = run("train", config)
     assert again.code == 2
     assert "holds a run already" in again.error["message"]
@@ -100,6 +118,7 @@ def test_a_second_run_in_the_folder_is_refused_and_a_resumed_one_is_the_same(
     for flags in (["--resume"], ["--resume", "--strict"]):
         assert told(succeed("train", config, *flags, "--quiet")) == told(first)
         assert contents(tmp_path / "run" / "bundle") == bundle
+        assert load_bundle(tmp_path / "run" / "bundle").version == version
 
 
 def test_strict_without_resume_is_a_mistake(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def demo(
     # It would say that nothing reads the truth, which is meant so.
     with progress(quiet=quiet, notices=False) as watcher:
         sources = open_sources(config.data, folder)
-        bundle = train_bundle(config, sources, run, watcher=watcher, save=True)
+        bundle = train_bundle(config, sources, run, watcher=watcher, save=True, test=True)
     out.print(ledger_line(bundle.card.ledger))
     out.print()
     show_evaluation(out, evaluations(bundle)["test"], "The last day, which no choice has seen")

@@ -10,11 +10,18 @@ from polyrank.run import BUNDLE, evaluations
 
 
 def show_run(bundle: Bundle, folder: Path) -> None:
-    """The row ledger, the metrics of each part, and where the bundle is."""
+    """The row ledger, the metrics of each part evaluated, and where the bundle is."""
     out = console()
     out.print(ledger_line(bundle.card.ledger))
-    for part, evaluation in evaluations(bundle).items():
+    shown = evaluations(bundle)
+    for part, evaluation in shown.items():
         out.print()
         show_evaluation(out, evaluation, part)
+    test = bundle.card.data.get("test")
+    if test is not None and "test" not in shown:
+        out.print(
+            f"\ntest: {test.rows:,} rows, not looked at; `train --resume --test` does, "
+            "once every choice is made"
+        )
     steps = f"best step {bundle.card.provenance['best_step']} of {bundle.card.provenance['steps']}"
     out.print(f"\nbundle {folder / BUNDLE}, version {bundle.version[:12]}, {steps}", soft_wrap=True)

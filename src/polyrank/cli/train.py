@@ -19,6 +19,10 @@ def train(
     strict: Annotated[
         bool, typer.Option("--strict", help="With --resume: refuse a damaged checkpoint.")
     ] = False,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="Report the test part, too; with --resume, of a finished run."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
     """Train, choose by validation, evaluate, write a bundle."""
@@ -42,6 +46,7 @@ def train(
             resume="never" if not resume else "strict" if strict else "auto",
             watcher=watcher,
             save=True,
+            test=test,
         )
     if is_main_process():
         from polyrank.cli.summary import show_run
