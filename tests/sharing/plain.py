@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from polyrank.layers import MLP, PackedExperts
+from polyrank.layers import MLP, PackedExperts, ParallelLayers
 from polyrank.layers.batch_norm import BatchNorm
 
 Row = list[float]
@@ -82,6 +82,14 @@ def experts(x: Row, packed: PackedExperts) -> list[Row]:
                 hidden = relu(linear(hidden, weight_EOI[expert], packed.biases[layer][own]))
         outputs.append(hidden)
     return outputs
+
+
+def parallel(rows: Sequence[Row], layers: ParallelLayers) -> list[Row]:
+    """Row n through layer n."""
+    biases = layers.bias.view(len(rows), -1)
+    return [
+        relu(linear(row, layers.weight[place].t(), biases[place])) for place, row in enumerate(rows)
+    ]
 
 
 def _normed(x: Row, norm: BatchNorm, own: slice) -> Row:
