@@ -69,6 +69,9 @@ class DataConfig(Declared):
     """Folder of the encoded log; null: ``cache`` in the run's folder."""
     cache_max_bytes: PositiveInt = 64 * 2**30
     """The run refuses to start where the encoded log would be larger."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of hash buckets and of the sample that medians and quantiles come from. The run's own seed
+    does not touch the encoded log, so runs that differ in it can share one ``cache``."""
     max_quarantine_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of rows that may be refused and set aside; above it the run stops."""
 

@@ -37,7 +37,7 @@ class Ranker:
         embedding_dim: Width of the embedding table.
         training: The loop.
         evaluation: Metrics of ``evaluate``.
-        seed: Every random choice follows from it.
+        seed: Every random choice of training follows from it.
     """
 
     def __init__(

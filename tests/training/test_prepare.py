@@ -20,6 +20,7 @@ from polyrank.schema import Binary, Categorical, Keys, Numeric, Schema, SideTabl
 from polyrank.storage import RunLock
 from polyrank.training import Prepared, Sources, Span, open_sources, prepare, train
 from polyrank.training.prepare import _Preparation
+from tests.training.runs import lines
 
 SCHEMA = Schema(
     features=(
@@ -175,7 +176,8 @@ def other_schema(run: RunConfig, root: Path) -> RunConfig:
 
 
 def other_seed(run: RunConfig, root: Path) -> RunConfig:
-    return parse(RunConfig, {**run.tree(), "seed": 1})
+    tree = run.tree()
+    return parse(RunConfig, {**tree, "data": {**tree["data"], "seed": 1}})
 
 
 def lost_part(run: RunConfig, root: Path) -> RunConfig:
@@ -246,6 +248,29 @@ def test_a_configured_cache_serves_several_runs(
     refused = [pq.read_table(tmp_path / name / "quarantine.parquet") for name in ("a", "b")]
     assert refused[0].equals(refused[1])
     assert refused[0].num_rows == 1
+
+
+def test_runs_of_several_seeds_share_one_encoded_log(
+    split: tuple[RunConfig, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, root = split
+    tree = run.tree()
+    counted, prepared, losses = Counted(monkeypatch), [], []
+    for seed in (0, 1):
+        data = {**tree["data"], "cache": "shared"}
+        one = parse(RunConfig, {**tree, "seed": seed, "data": data})
+        prepared.append(prepare(one, root, root / f"run-{seed}"))
+        train(one, prepared[-1], root / f"run-{seed}")
+        losses.append(lines(root / f"run-{seed}")[0]["losses"])
+    assert (counted.fits, counted.builds) == (1, 3)
+    assert prepared[0].fingerprint == prepared[1].fingerprint
+    assert losses[0] != losses[1]
+    orders = [
+        torch.cat([batch.ids_BF for batch in one.train.batches(batch_size=64, seed=seed, epoch=0)])
+        for seed, one in enumerate(prepared)
+    ]
+    assert not torch.equal(*orders)
+    assert torch.equal(*(order.sort(dim=0).values for order in orders))
 
 
 def test_parts_and_tables_in_memory(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """From a log to encoded batches: fitted once, encoded once, kept for every later run.
 
 The training part is read twice (to fit, to encode), every other part once. What was made is kept
-in the cache under the fingerprint of log, side tables, schema, split and seed, and used again
-where it agrees.
+in the cache under the fingerprint of log, side tables, schema, split and ``data.seed``, and used
+again where it agrees.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class _Preparation:
             "split": None
             if config.data.split is None
             else config.data.split.model_dump(mode="json"),
-            "seed": config.seed,
+            "seed": config.data.seed,
             "logs": {part: log.fingerprint() for part, log in self._sources.logs.items()},
             "tables": {name: _digest(table) for name, table in self._tables.items()},
             "max_quarantine_share": config.data.max_quarantine_share,
@@ -219,7 +219,7 @@ class _Preparation:
         encoders = Encoders.fit(
             self._config.schema_,
             self._reported("fit", self._chunks(readers, "train")),
-            seed=self._config.seed,
+            seed=self._config.data.seed,
         )
         logs: dict[str, EncodedLog] = {}
         unseen = Unseen(encoders)
