@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyrank.evaluation import METRICS, Observations
-from polyrank.evaluation._bootstrap import Bootstrap
-from polyrank.evaluation._evaluate import bind_cell
+from polyrank.evaluation import Observations, resample
 from polyrank.schema import Task
 
 Floats = NDArray[np.float64]
@@ -58,20 +55,12 @@ def replicate(
         metrics: Names of metrics by kind of task.
         resamples: Draws of users, the same for every call.
     """
-    points: dict[Key, list[float]] = {}
-    draws: dict[Key, list[Any]] = {}
-    for observations in by_seed:
-        bootstrap = Bootstrap.of(observations, resamples, 0, 0.95)
-        for task in tasks:
-            chosen = [METRICS[name] for name in metrics[task.kind]]
-            cell = bind_cell(observations, task, chosen, observations.select(task.name))
-            values_RM = bootstrap.replicates(cell.rows, cell.statistics)
-            for place, (name, point) in enumerate(zip(cell.names, cell.points(), strict=True)):
-                points.setdefault((task.name, name), []).append(point.value)
-                draws.setdefault((task.name, name), []).append(values_RM[:, place])
+    kinds = {task.kind for task in tasks}
+    names = list(dict.fromkeys(name for kind in metrics if kind in kinds for name in metrics[kind]))
+    found = [resample(one, tasks, metrics=names, resamples=resamples) for one in by_seed]
     return Replicates(
-        points={key: np.array(values) for key, values in points.items()},
-        draws={key: np.stack(values) for key, values in draws.items()},
+        points={key: np.array([one.points[key] for one in found]) for key in found[0].points},
+        draws={key: np.stack([one.draws[key] for one in found]) for key in found[0].draws},
     )
 
 

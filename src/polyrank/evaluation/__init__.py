@@ -42,6 +42,7 @@ from polyrank.evaluation._observations import Observations
 from polyrank.evaluation._pr_auc import pr_auc
 from polyrank.evaluation._ratio import ratio
 from polyrank.evaluation._registry import METRICS, EvaluatedTask
+from polyrank.evaluation._resample import Resampled, resample
 from polyrank.evaluation._rmse import rmse
 from polyrank.evaluation._streaming import StreamingEvaluator
 from polyrank.evaluation._xauc import xauc
@@ -58,6 +59,7 @@ __all__ = [
     "Measure",
     "Metric",
     "Observations",
+    "Resampled",
     "Selection",
     "StreamingEvaluator",
     "auc",
@@ -73,6 +75,7 @@ __all__ = [
     "ne",
     "pr_auc",
     "ratio",
+    "resample",
     "rmse",
     "xauc",
 ]
