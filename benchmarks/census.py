@@ -9,18 +9,8 @@ The result goes to benchmarks/results/census.md. Data: UCI, CC BY 4.0.
 
 from __future__ import annotations
 
-from pathlib import Path
+from quality.bench import main
 
-from quality.bench import Bench, arguments, main
-from quality.runs import Study
-
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "census.yaml"
-
-MODELS = {
-    "MMoE": [],
-    "shared-bottom": ["model.sharing={kind: shared_bottom, widths: [256, 32]}"],
-    "single-task": ["model.sharing={kind: single_task, widths: [64, 32]}"],
-}
 TUNED = {
     "income": {
         "objective": "binary",
@@ -41,8 +31,4 @@ TUNED = {
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__ or "")
-    study = Study(EXAMPLE, given.data_root)
-    metrics = {"binary": ["auc", "log_loss"]}
-    bench = Bench(study, MODELS, TUNED, given.work, given.seeds, metrics)
-    print("\n".join(main(bench, given)))
+    main(__doc__ or "", "census.yaml", TUNED, {"binary": ["auc", "log_loss"]})

@@ -11,18 +11,8 @@ CIKM 2022).
 
 from __future__ import annotations
 
-from pathlib import Path
+from quality.bench import main
 
-from quality.bench import Bench, arguments, main
-from quality.runs import Study
-
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "kuairand.yaml"
-
-MODELS = {
-    "MMoE": [],
-    "shared-bottom": ["model.sharing={kind: shared_bottom, widths: [256, 32]}"],
-    "single-task": ["model.sharing={kind: single_task, widths: [64, 32]}"],
-}
 TUNED = {
     "click": {
         "objective": "binary",
@@ -64,7 +54,4 @@ TUNED = {
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__ or "")
-    study = Study(EXAMPLE, given.data_root)
-    bench = Bench(study, MODELS, TUNED, given.work, given.seeds)
-    print("\n".join(main(bench, given)))
+    main(__doc__ or "", "kuairand.yaml", TUNED)

@@ -25,6 +25,12 @@ from polyrank.schema import Binary, Task
 from quality import intervals, trees
 from quality.runs import Part, Study, beside_labels, run
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MODELS: Mapping[str, Sequence[str]] = {
+    "MMoE": [],
+    "shared-bottom": ["model.sharing={kind: shared_bottom, widths: [256, 32]}"],
+    "single-task": ["model.sharing={kind: single_task, widths: [64, 32]}"],
+}
 METRICS = {"binary": ["auc", "gauc", "log_loss"], "duration": ["mae", "xauc"]}
 LOWER = {"log_loss", "mae"}
 TREES = "LightGBM"
@@ -131,7 +137,7 @@ class Bench:
                 self.study,
                 *self.models[name],
                 f"seed={seed}",
-                cache=self.work / f"encoded-{seed}-{os.getpid()}",
+                cache=self.work / f"encoded-{os.getpid()}",
             )
             found = {part: dict(trained.observe(self.rows(part)).predictions) for part in parts}
         for part, predictions in found.items():
@@ -200,8 +206,8 @@ def _cell(points: Any, found: intervals.Difference, metric: str) -> str:
     return f"{_value(points.mean(), metric)} ({bounds}){mark}"
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The flags that the quality benchmarks share."""
+def _arguments(description: str) -> argparse.Namespace:
+    """The flags."""
     parser = argparse.ArgumentParser(description=description)
     default = os.environ.get("POLYRANK_DATA")
     parser.add_argument("--data-root", type=Path, default=default, required=default is None)
@@ -213,8 +219,27 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main(bench: Bench, given: argparse.Namespace) -> list[str]:
-    """Tune, or train what is missing and report."""
+def main(
+    description: str,
+    example: str,
+    tuned: Mapping[str, trees.Settings],
+    metrics: Mapping[str, Sequence[str]] = METRICS,
+) -> None:
+    """A benchmark as its flags say: tune the trees, or train what is missing and report; prints.
+
+    Args:
+        description: Of the program.
+        example: The configuration's name in ``examples``.
+        tuned: Settings of the trees by task.
+        metrics: Names by kind of task.
+    """
+    given = _arguments(description)
+    study = Study(EXAMPLES / example, given.data_root)
+    bench = Bench(study, MODELS, tuned, given.work, given.seeds, metrics)
+    print("\n".join(_results(bench, given)))
+
+
+def _results(bench: Bench, given: argparse.Namespace) -> list[str]:
     if given.tune:
         return [json.dumps(bench.tune(), indent=1)]
     parts: list[Part] = ["validation", "test"] if given.final else ["validation"]

@@ -103,7 +103,7 @@ def beside_labels(encoders: Encoders, rows: pa.Table, predictions: dict[str, Any
 
 
 def run(study: Study, *settings: str, cache: Path) -> Run:
-    """Train; the encoded log is kept under ``cache`` for the next run with the same seed."""
+    """Train; the encoded log is kept under ``cache`` for the next run."""
     config = study.config(*settings, f"data.cache={cache}")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:
