@@ -30,10 +30,11 @@ class BatchNorm(nn.Module):
     weights that are saved. Statistics are computed and kept in the parameters' precision, float32
     under autocast; the result has the input's.
 
-    Under several processes each takes the statistics of its own rows: training then differs from
-    one process on the same batches, and the running statistics differ from process to process.
-    Validation gives each row by the process that reads it; checkpoints and bundles hold those of
-    the first process, and all processes go on from these after a resume.
+    Under several processes each takes the statistics of its own rows: the weights differ from those
+    of one process on the same batches, but not from process to process; the running statistics do.
+    Each process validates its rows with its own, so that the score is only about that of what is
+    saved: checkpoints and bundles hold the statistics of the first process, and all go on from them
+    after a resume.
 
     Args:
         width: Columns C.
