@@ -414,9 +414,8 @@ def test_a_budget_is_kept_and_used(case: str, tasks: tuple[str, ...]) -> None:
     least = plain.scaled(0.0).cost(INPUTS, tasks).parameters
     stretch = {1: 0.3, 2: 1.0, 5: 2.5}[len(tasks)]
     budget = max(least, int(stretch * plain.cost(INPUTS, tasks).parameters))
-    config = config_of(case, tasks, budget=budget)
-    block = config.build(INPUTS, tasks)
-    fitted = config.fitted(INPUTS, tasks)
+    fitted = config_of(case, tasks, budget=budget).fitted(INPUTS, tasks)
+    block = fitted.build(INPUTS, tasks)
     assert sum(parameter.numel() for parameter in block.parameters()) <= budget
     assert fitted.cost(INPUTS, tasks) == cost_of(block)
     pairs = zip(_widths(plain), _widths(fitted), strict=True)
@@ -426,6 +425,8 @@ def test_a_budget_is_kept_and_used(case: str, tasks: tuple[str, ...]) -> None:
 
 def test_a_budget_too_small_is_refused(case: str, tasks: tuple[str, ...]) -> None:
     least = config_of(case, tasks).scaled(0.0).cost(INPUTS, tasks).parameters
-    config_of(case, tasks, budget=least).build(INPUTS, tasks)
+    block = config_of(case, tasks, budget=least).build(INPUTS, tasks)
+    assert sum(parameter.numel() for parameter in block.parameters()) == least
+    assert config_of(case, tasks, budget=least).cost(INPUTS, tasks) == cost_of(block)
     with pytest.raises(ConfigError, match=f"at least {least}"):
         config_of(case, tasks, budget=least - 1).build(INPUTS, tasks)

@@ -19,7 +19,10 @@ from polyrank.errors import ConfigError
 from polyrank.layers import Cost, InputSpec, cost_of
 from polyrank.schema import Declared, Schema
 
-_DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_, Tensor.fill_, Tensor.zero_)
+_DRAWS = (
+    *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_),
+    *(Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +114,15 @@ class SharingConfig(Declared, ABC):
         if budget is None:
             return self
 
+        tried: list[tuple[Self, bool]] = []
+
         def fits(factor: float) -> bool:
-            return self.scaled(factor)._cost(inputs, tasks).parameters <= budget
+            candidate = self.scaled(factor)
+            for same, fit in tried:  # many factors round down to the same widths
+                if same == candidate:
+                    return fit
+            tried.append((candidate, candidate._cost(inputs, tasks).parameters <= budget))
+            return tried[-1][1]
 
         if not fits(0.0):
             least = self.scaled(0.0)._cost(inputs, tasks).parameters
