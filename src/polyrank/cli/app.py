@@ -13,6 +13,7 @@ from polyrank.cli.card import card
 from polyrank.cli.compare import compare
 from polyrank.cli.demo import demo
 from polyrank.cli.evaluate import evaluate
+from polyrank.cli.explain import explain
 from polyrank.cli.init import init
 from polyrank.cli.score import score
 from polyrank.cli.train import train
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (demo, init, validate, train, evaluate, score, compare, card):
+for verb in (demo, init, validate, explain, train, evaluate, score, compare, card):
     app.command()(verb)
 
 # A wrong word on the command line. typer names only this subclass of it.

@@ -47,8 +47,13 @@ class EncoderLayer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=START)
                 nn.init.zeros_(module.bias)
+        self._told = f"{num_fields} × {width}, heads {num_heads}, hidden {hidden_width}"
         of_a_field = 4 * width**2 + 2 * width * hidden_width
         self.multiply_adds = num_fields * (of_a_field + 2 * num_fields * width)
+
+    def extra_repr(self) -> str:
+        """What attends to what, for ``print`` and ``polyrank explain``."""
+        return self._told
 
     def forward(self, x_BFC: Tensor) -> Tensor:
         """(B, F, C) to (B, F, C)."""

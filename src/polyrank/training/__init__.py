@@ -29,7 +29,7 @@ of the encoded log.
 
 from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
-from polyrank.training.prepare import Prepared, prepare
+from polyrank.training.prepare import Prepared, cached_encoders, prepare
 from polyrank.training.processes import Processes
 from polyrank.training.progress import ProgressReport
 from polyrank.training.records import (
@@ -59,6 +59,7 @@ __all__ = [
     "Span",
     "TrainRecord",
     "TrainResult",
+    "cached_encoders",
     "join_processes",
     "open_sources",
     "prepare",

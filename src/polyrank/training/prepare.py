@@ -106,6 +106,15 @@ def prepare(
     return work.open()
 
 
+def cached_encoders(config: RunConfig, sources: Sources, run_dir: Path) -> Encoders | None:
+    """What an earlier run fitted on the same log, if its cache is there; nothing is written.
+
+    Raises:
+        ConfigError, DataError: As ``prepare``, for the side tables.
+    """
+    return _Preparation(config, sources, run_dir, _silent).cached()
+
+
 def _silent(stage: str, rows: int) -> None:
     """Report nothing."""
 
@@ -143,6 +152,18 @@ class _Preparation:
                 "the encoded log vanished", where=self._cache.name, hint="Start again."
             )
         return self._made
+
+    def cached(self) -> Encoders | None:
+        """The encoders in the cache, where they are those of this log."""
+        self._tables = self._load_tables()
+        try:
+            with self._open_stored() as found:
+                if found.manifest.extra.get("fingerprint") != self._fingerprint_of():
+                    return None
+                meta: Any = found.json(_ENCODERS)
+                return Encoders.from_state(self._config.schema_, meta, found.arrays(_ARRAYS))
+        except ArtefactError:
+            return None
 
     def _load_tables(self) -> dict[str, pa.Table]:
         schema, given = self._config.schema_, self._sources.tables
