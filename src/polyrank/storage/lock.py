@@ -6,7 +6,6 @@ import fcntl
 import os
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from polyrank.errors import ArtefactError, ConfigError
@@ -73,12 +72,7 @@ class RunLock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _take(self, descriptor: int) -> None:
