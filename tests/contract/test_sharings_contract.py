@@ -25,6 +25,17 @@ Case = dict[str, Any] | Callable[[tuple[str, ...]], dict[str, Any]]
 CASES: dict[str, Case] = {
     "adatt": {"num_experts": 2, "widths": [32, 16]},
     "adatt with shared experts": {"kind": "adatt", "num_shared_experts": 2, "widths": [32, 24, 16]},
+    "adatt in health": {
+        "kind": "adatt",
+        "num_experts": 1,
+        "num_shared_experts": 1,
+        "widths": [32, 16],
+        "gate_dropout": 0.1,
+        "gate_temperature": 2.0,
+        "balance": 0.1,
+        "activation": "swish",
+        "norm": "batch",
+    },
     "cross_stitch": {"widths": [32, 16]},
     "groups": lambda tasks: {
         "groups": _by_half(tasks),

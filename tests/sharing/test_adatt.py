@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyrank.layers import Gates, InputSpec, PackedExperts
+from polyrank.layers.experts import Activation, Norm
 from polyrank.sharing import AdaTT
 from polyrank.sharing.adatt import AdaTTBlock, Experts, Fusion
 from tests.sharing import plain
@@ -200,3 +201,40 @@ def test_a_task_keeps_more_of_its_own_experts_than_its_gate_gives() -> None:
         mixed = torch.bmm(shared.gates[task][:, None], shared.experts["experts"])[:, 0]
         own = shared.experts["experts"][:, place]
         assert torch.allclose(shared.tasks[task], mixed + own, atol=1e-6)
+
+
+# What keeps experts in health.
+
+
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+def test_every_bank_is_made_as_set(activation: Activation, norm: Norm) -> None:
+    config = AdaTT(num_shared_experts=1, widths=(8, 6), activation=activation, norm=norm)
+    block = _build(config).train()
+    for level, width in enumerate(config.widths):
+        for bank in _level(block, level)[0]:
+            before = bank.weights[0].shape[2]
+            twin = PackedExperts(
+                before, (width,), bank.num_experts, activation=activation, norm=norm
+            )
+            twin.load_state_dict(bank.state_dict())
+            x_BD = torch.randn(20, before)
+            assert torch.equal(twin.train()(x_BD), bank(x_BD))
+
+
+def test_every_gate_is_made_as_set() -> None:
+    block = _build(AdaTT(widths=(8, 6), gate_dropout=0.25, gate_temperature=2.0))
+    gates = [part for part in block.modules() if isinstance(part, Gates)]
+    assert {(gate.dropout, gate.temperature) for gate in gates} == {(0.25, 2.0)}
+    assert [len(gate.names) for gate in gates] == [3, 1, 1, 1]
+
+
+def test_the_balance_loss_is_the_variation_of_each_levels_mean_weights() -> None:
+    block = _build(AdaTT(num_shared_experts=1, widths=(8, 6), balance=0.3)).train()
+    shared = block([_rows()])
+    expected = 0.0
+    for names in (["1 click", "1 like", "1 watch", "1 all tasks"], list(TASKS)):
+        mean_E = torch.stack([shared.gates[name].mean(0) for name in names]).mean(0)
+        expected += 0.3 * (mean_E.std(correction=0) / mean_E.mean()).square().item()
+    assert shared.penalty is not None
+    assert shared.penalty.item() == pytest.approx(expected, rel=1e-5)

@@ -61,7 +61,8 @@ class Fusion(nn.Module):
         self.own = nn.ParameterList(torch.empty(count) for count in self._counts if count > 1)
         for weights in self.own:
             nn.init.uniform_(weights, -(len(weights) ** -0.5), len(weights) ** -0.5)
-        self.register_buffer("_one", torch.ones(1), persistent=False)
+        # Never on meta, where a bundle builds a network to be filled: no file holds it.
+        self.register_buffer("_one", torch.ones(1, device="cpu"), persistent=False)
 
     def own_weights(self) -> Tensor:
         """(U, E): v_u at the unit's own experts, 1 where it has a single one; 0 elsewhere."""

@@ -40,7 +40,7 @@ class HardConcrete(nn.Module):
         """(count,) in float32."""
         logits: Tensor = self.log_alpha
         if self.training:
-            logits = (torch.logit(torch.rand_like(logits), eps=1e-7) + logits) / BETA
+            logits = (torch.logit(torch.rand_like(logits)) + logits) / BETA
         return (torch.sigmoid(logits) * (ZETA - GAMMA) + GAMMA).clamp(0.0, 1.0)
 
     def expected_open(self) -> Tensor:
