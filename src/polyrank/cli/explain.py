@@ -21,7 +21,7 @@ def explain(
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the network: its blocks, their shapes, parameters and multiply-adds a row."""
+    """Print the network: blocks, shapes, parameters, multiply-adds."""
     from polyrank.cli.network import show_network
     from polyrank.cli.tables import console
 

@@ -182,6 +182,10 @@ def _experts(module: Any) -> tuple[int, str]:
     return module.num_experts, _chain([weights[0].shape[2], *(w.shape[1] for w in weights)])
 
 
+def _sequence(module: Any) -> tuple[int, str]:
+    return 1, ", ".join(part_of("", layer).shape for layer in module if _counts(layer))
+
+
 _SHAPES: Mapping[type[nn.Module], Callable[[Any], tuple[int, str]]] = {
     nn.Linear: lambda module: (1, f"{module.in_features} → {module.out_features}"),
     MLP: _mlp,
@@ -191,6 +195,7 @@ _SHAPES: Mapping[type[nn.Module], Callable[[Any], tuple[int, str]]] = {
         len(module.names),
         f"{module.weight.shape[1]} → {module.num_experts}",
     ),
+    nn.Sequential: _sequence,
     FlatTable: lambda module: (1, f"{module.num_rows:,} rows × {module.dim}"),
     TargetAttention: lambda module: _tower(module.unit),
 }
