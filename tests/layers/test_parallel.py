@@ -10,6 +10,7 @@ import torch
 
 from polyrank.errors import ConfigError
 from polyrank.layers import ParallelLayers, cost_of, pad_rows
+from polyrank.layers.parts import part_of
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7])
@@ -52,3 +53,7 @@ def test_a_row_has_the_same_bits_in_any_batch() -> None:
 def test_sizes_are_at_least_one(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match="must be at least 1, got 0"):
         ParallelLayers(*sizes)
+
+
+def test_it_is_told_by_its_widths() -> None:
+    assert part_of("layers", ParallelLayers(3, 5, 4)).shape == "3 × (5 → 4)"

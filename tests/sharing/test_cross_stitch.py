@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyrank.layers import InputSpec, ParallelLayers
+from polyrank.layers.parts import part_of
 from polyrank.sharing import CrossStitch
 from polyrank.sharing.cross_stitch import CrossStitchBlock, Stitch
 from tests.sharing import plain
@@ -118,3 +119,8 @@ def test_trunks_are_named() -> None:
     shared = block([_rows()])
     assert shared.fork[0] is shared.experts["trunks"]
     assert not shared.gates
+
+
+def test_a_stitch_is_told_by_its_tasks() -> None:
+    (stitch,) = _stitches(_build(CASES[0]))
+    assert part_of("stitch", stitch).shape == "3 × 3"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from polyrank.layers import InputSpec, ParallelLayers
+from polyrank.layers.parts import part_of
 from polyrank.sharing import SNR, snr
 from polyrank.sharing.snr import Connections, HardConcrete, SNRBlock
 from tests.sharing import plain
@@ -249,3 +250,13 @@ def test_sub_networks_are_named() -> None:
     }
     shared = block([_rows()])
     assert shared.fork[0] is shared.experts["experts"]
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"), [("trans", "3 × 2 × (8 → 8)"), ("aver", "3 × 2")]
+)
+def test_connections_are_told_by_their_ends(
+    connection: Literal["trans", "aver"], expected: str
+) -> None:
+    block = _build(SNR(num_subnetworks=2, widths=(8,), connection=connection))
+    assert part_of("connections", block.connections[0]).shape == expected

@@ -38,6 +38,11 @@ class ParallelLayers(nn.Module):
         nn.init.normal_(self.weight, std=(2.0 / self.weight.shape[1]) ** 0.5)
         nn.init.zeros_(self.bias)
 
+    def extra_repr(self) -> str:
+        """How many there are, and from what width to what."""
+        num_layers, before, after = self.weight.shape
+        return f"{num_layers} × ({before} → {after})"
+
     def forward(self, x_BNI: Tensor) -> Tensor:
         """(B, N, I) to (B, N, O): input n through layer n."""
         num_layers, _, after = self.weight.shape

@@ -31,6 +31,10 @@ class Stitch(nn.Module):
         """Row by row. Flat, as each weight multiplies a whole layer and not one unit."""
         self.extra_multiply_adds = count * count * width
 
+    def extra_repr(self) -> str:
+        """From how many trunks to how many tasks."""
+        return f"{len(self._tasks)} × {len(self._tasks)}"
+
     def matrix(self) -> Tensor:
         """(T, T): row t is what task t takes from each trunk."""
         return self.weights.view(len(self._tasks), -1)

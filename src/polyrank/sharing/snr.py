@@ -61,6 +61,14 @@ class Connections(nn.Module):
             self.weight = nn.Parameter(torch.empty(num_to, width, num_from, width))
             nn.init.normal_(self.weight, std=(2.0 / (num_from * width)) ** 0.5)
 
+    def extra_repr(self) -> str:
+        """To how many from how many, and what each connection does."""
+        ends, starts = self._shape
+        if self.weight is None:
+            return f"{ends} × {starts}"
+        width = self.weight.shape[1]
+        return f"{ends} × {starts} × ({width} → {width})"
+
     def forward(self, u_BEH: Tensor) -> Tensor:
         """(B, E, H) to (B, N, H)."""
         z_NE = self.gates().view(self._shape)
