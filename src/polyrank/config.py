@@ -186,7 +186,7 @@ class RunConfig(Declared):
     output: str = "runs/ranker"
     """The run's folder: checkpoints, log, quarantine and the bundle."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Every random choice follows from it."""
+    """Every random choice of training follows from it: initial weights, order, dropout."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> RunConfig:
