@@ -16,7 +16,7 @@ from rich.status import Status
 
 from polyrank.bundle import Bundle, Card, DataDates, describe_tasks, environment, save_bundle
 from polyrank.config import RunConfig, data_root
-from polyrank.data import Quarantine, Reader, load_side_table
+from polyrank.data import Quarantine, Reader
 from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation import Evaluation
 from polyrank.scoring import Scorer, check_evaluation, evaluate_rows
@@ -163,7 +163,7 @@ def train_bundle(
         for notice in prepared.notices:
             watcher.notice(notice)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
-        bundle = _bundle(config, sources, prepared, result)
+        bundle = _bundle(config, prepared, result)
         if is_main_process():
             bundle = _evaluated(bundle, config, sources, HELD_OUT[: 1 + test], watcher)
         if save and is_main_process():
@@ -201,18 +201,13 @@ def _temporary_folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
 
 
-def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
-    schema = config.schema_
-    tables = {
-        side.name: load_side_table(sources.tables[side.name], side, schema, root=sources.root)
-        for side in schema.tables
-    }
+def _bundle(config: RunConfig, prepared: Prepared, result: TrainResult) -> Bundle:
     return Bundle(
-        schema=schema,
+        schema=config.schema_,
         encoders=prepared.encoders,
         model=result.model,
         model_config=config.model,
-        tables=tables,
+        tables=prepared.tables,
         card=_card(config, prepared, result),
     )
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from polyrank.config import RunConfig
+from polyrank.config import RunConfig, load_config
 from polyrank.errors import ConfigError
 from polyrank.run import Watcher, evaluations, progress, train_bundle
 from polyrank.schema import parse
-from polyrank.training import Sources
-from tests.cli.workbench import feed_log, run, tree_of, write_run
+from polyrank.simulation import Feed, feed_schema
+from polyrank.training import RunPlan, Sources, open_sources
+from tests.cli.workbench import FEED, feed_log, run, schema_tree, tree_of, write_run
+from tests.training.runs import Recorder
 
 
 def screen(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -81,6 +84,35 @@ def test_without_a_test_part_validation_alone_is_reported() -> None:
     bundle = train_bundle(config, sources, None)
     assert list(evaluations(bundle)) == ["validation"]
     assert set(bundle.card.data) == {"train", "validation"}
+
+
+class Thief(Recorder):
+    """Takes a file away when training begins."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def begin(self, plan: RunPlan) -> None:
+        super().begin(plan)
+        self.path.unlink()
+
+
+def test_the_bundle_keeps_the_side_tables_that_were_trained_on(tmp_path: Path) -> None:
+    items = Feed(FEED).items()
+    columns = {feature.column for feature in feed_schema(8).features if feature.side == "item"}
+    items = items.select([name for name in items.column_names if name in {"item_id", *columns}])
+    log = feed_log().drop_columns([name for name in items.column_names if name != "item_id"])
+    pq.write_table(items, tmp_path / "items.parquet")
+    tables = [{"name": "items", "on": "item_id"}]
+    path = write_run(tmp_path, log, schema={**schema_tree(), "tables": tables})
+    config = load_config(path, ["data.tables={items: items.parquet}"])
+    sources = open_sources(config.data, tmp_path)
+    watcher = Watcher(Thief(tmp_path / "items.parquet"))
+    bundle = train_bundle(config, sources, tmp_path / "run", watcher=watcher)
+    assert not (tmp_path / "items.parquet").exists()
+    assert set(bundle.tables["items"].column_names) == set(items.column_names)
+    assert bundle.tables["items"].num_rows == items.num_rows
 
 
 def test_notices_of_the_log_are_told(tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ def open_prepared(folder: Path, schema: Schema = SCHEMA) -> Prepared:
         train=logs["train"],
         validation=logs["validation"],
         test=None,
+        tables={},
         ledger=Ledger(),
         data_dates={},
         fingerprint=encoders.fingerprint(),

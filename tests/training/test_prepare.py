@@ -299,6 +299,7 @@ def test_parts_and_tables_in_memory(tmp_path: Path) -> None:
         tmp_path,
     )
     assert again.fingerprint != prepared.fingerprint
+    assert again.tables["users"].to_pylist() == changed.to_pylist()
 
 
 def test_parts_that_go_back_in_time_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,8 @@ class Prepared:
     train: EncodedLog
     validation: EncodedLog
     test: EncodedLog | None
+    tables: Mapping[str, pa.Table]
+    """The side tables by name, as they were joined to the encoded rows."""
     ledger: Ledger
     """Where every row that was read went."""
     data_dates: Mapping[str, Span]
@@ -136,7 +139,6 @@ class _Preparation:
         check_writable(self._run_dir)
         check_writable(self._cache)
         with RunLock(self._run_dir):
-            self._tables = self._load_tables()
             self._fingerprint = self._fingerprint_of()
             self._made = self._stored() or self._built()
         return self._fingerprint
@@ -155,7 +157,6 @@ class _Preparation:
 
     def cached(self) -> Encoders | None:
         """The encoders in the cache, where they are those of this log."""
-        self._tables = self._load_tables()
         try:
             with self._open_stored() as found:
                 if found.manifest.extra.get("fingerprint") != self._fingerprint_of():
@@ -165,7 +166,9 @@ class _Preparation:
         except ArtefactError:
             return None
 
-    def _load_tables(self) -> dict[str, pa.Table]:
+    @cached_property
+    def _tables(self) -> dict[str, pa.Table]:
+        """The side tables, read once."""
         schema, given = self._config.schema_, self._sources.tables
         missing = sorted({table.name for table in schema.tables} - set(given))
         if missing:
@@ -357,6 +360,7 @@ class _Preparation:
             train=logs["train"],
             validation=logs["validation"],
             test=logs.get("test"),
+            tables=self._tables,
             ledger=Ledger.from_dict(facts["ledger"]),
             data_dates={part: Span(**span) for part, span in facts["dates"].items()},
             fingerprint=self._fingerprint,
