@@ -123,6 +123,9 @@ def _rebuild(
         )
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
     model.load_state_dict(state, assign=True)
+    held = [*model.named_parameters(), *model.named_buffers()]
+    unfilled = [name for name, value in held if value.is_meta]
+    assert not unfilled, f"neither saved nor made on a device of their own: {unfilled}"
     return model.eval().requires_grad_(requires_grad=False)
 
 
