@@ -80,7 +80,7 @@ class Bag(_Vocabulary):
     """Several ids a row, without order, averaged: tags, genres."""
 
     kind: Literal["bag"] = "bag"
-    separator: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
     """Splits a string column; null expects a list column."""
     shares: Name | None = None
     """A categorical feature whose vocabulary and table rows this one uses."""
@@ -98,7 +98,7 @@ class Sequence(_Feature):
     """``attention``: target attention as in DIN (Zhou et al., KDD 2018, eq. 3)."""
     target: Name = ""
     """With ``attention``: the categorical feature that asks; defaults to ``shares``."""
-    separator: str | None = None
+    separator: Annotated[str, Field(min_length=1)] | None = None
     """Splits a string column; null expects a list column."""
     max_length: PositiveInt = 50
     """The newest ``max_length`` ids are kept."""
