@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -117,13 +117,21 @@ class Ranker:
         """Metrics by task and slice, each in its task's sample space."""
         return evaluate_log(self._fitted(), log, self._config.evaluation)
 
-    def score(self, table: Log) -> pa.Table:
-        """The keys of ``table`` and one column ``predicted_<task>`` each, in its rows' order."""
-        return self._fitted().score(table)
+    def score(self, table: Log, keep: Sequence[str] = ()) -> pa.Table:
+        """The keys of ``table``, the columns ``keep`` of it, and ``predicted_<task>`` for each task.
 
-    def rank(self, candidates: Log, by: Mapping[str, float] | None = None) -> pa.Table:
-        """The candidates with predictions and ``score``, best first; see ``Scorer.rank``."""
-        return self._fitted().rank(candidates, by)
+        One row for each of ``table``, in its order.
+        """
+        return self._fitted().score(table, keep)
+
+    def rank(
+        self,
+        candidates: Log,
+        by: Mapping[str, float] | None = None,
+        keep: Sequence[str] = (),
+    ) -> pa.Table:
+        """As ``score``, with a column ``score``, best first; see ``Scorer.rank``."""
+        return self._fitted().rank(candidates, by, keep)
 
     def save(self, path: Path | str, *, replace: bool = False) -> str:
         """Write the bundle; returns its version."""

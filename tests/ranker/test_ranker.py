@@ -52,6 +52,16 @@ def test_the_ranker_evaluates_and_ranks(fitted: Ranker) -> None:
     assert fitted.rank(held_out.slice(0, 10), {"click": 1.0})[SCORE][0].as_py() > 0
 
 
+def test_a_ranked_list_tells_its_items(fitted: Ranker) -> None:
+    candidates = feeds.log().slice(SPLIT, 10)
+    ranked = fitted.rank(candidates, {"click": 1.0}, keep=["surface"])
+    best = int(np.argmax(fitted.score(candidates)["predicted_click"].to_numpy()))
+    for name in ("item_id", "surface"):
+        assert ranked[name][0].as_py() == candidates[name][best].as_py()
+    scored = fitted.score(candidates, keep=["surface"])
+    assert scored["surface"].to_pylist() == candidates["surface"].to_pylist()
+
+
 def test_the_card_counts_every_row(fitted: Ranker) -> None:
     ledger = fitted.bundle.card.ledger
     assert ledger["read"] == feeds.ROWS
