@@ -78,3 +78,33 @@ def test_mistakes(bundle: Path, candidates: Path, tmp_path: Path) -> None:
     nowhere = run("score", bundle, candidates, tmp_path / "no" / "scored.parquet")
     assert nowhere.code == 6
     assert not out.exists()
+
+
+def test_what_is_read_is_never_written_over(bundle: Path, candidates: Path, tmp_path: Path) -> None:
+    before = candidates.read_bytes()
+    (tmp_path / "link.parquet").symlink_to(candidates)
+    for out in (candidates, tmp_path / "sub" / ".." / candidates.name, tmp_path / "link.parquet"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        outcome = run("score", bundle, candidates, out, "--force")
+        assert outcome.code == 2
+        assert "would be replaced by its own scores" in outcome.error["message"]
+        assert candidates.read_bytes() == before
+    inside = run("score", bundle, candidates, bundle / "weights.safetensors", "--force")
+    assert inside.code == 2
+    assert "lies in the bundle" in inside.error["message"]
+    load_bundle(bundle)
+
+
+def test_a_column_named_as_a_prediction_is_not_kept(
+    bundle: Path, candidates: Path, tmp_path: Path
+) -> None:
+    log = pq.read_table(candidates)
+    path, out = tmp_path / "named.parquet", tmp_path / "scored.parquet"
+    for name in ("predicted_click", "score"):
+        pq.write_table(log.append_column(name, log["hour"]), path)
+        outcome = run("score", bundle, path, out, "--keep", name)
+        assert outcome.code == 2
+        assert f"column '{name}' cannot be kept" in outcome.error["message"]
+        assert not out.exists()
+        succeed("score", bundle, path, out)
+        out.unlink()

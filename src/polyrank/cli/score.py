@@ -20,6 +20,13 @@ def score(
 ) -> None:
     """Predict every task for every row, in the rows' order."""
     from polyrank.cli.bundles import open_scorer
+    from polyrank.errors import ConfigError
 
+    if bundle.resolve() in out.resolve().parents:
+        raise ConfigError(
+            "lies in the bundle, which would not load again",
+            where=str(out),
+            hint="Write elsewhere.",
+        )
     rows = open_scorer(bundle, tables).score_file(log, out, keep=keep, replace=force)
     typer.echo(f"{rows:,} rows scored into {out}")

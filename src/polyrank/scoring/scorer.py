@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from polyrank.bundle import Bundle
 from polyrank.data import Join, Reader, Source, load_side_table, open_log
+from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema, SideTable
 from polyrank.scoring.engine import Engine, TorchEngine
@@ -48,6 +49,7 @@ class Scorer:
     ) -> None:
         self.bundle = bundle
         self._engine = engine or TorchEngine(bundle.model)
+        self._table_files = tuple((tables or {}).values())
         self._tables = {**bundle.tables, **_load_tables(bundle.schema, tables or {})}
         self._joins: dict[tuple[SideTable, ...], Join] = {}
 
@@ -86,10 +88,12 @@ class Scorer:
             The number of rows.
 
         Raises:
-            ConfigError: ``out`` exists and ``replace`` is not set.
+            ConfigError: ``out`` exists and ``replace`` is not set, or it is what is read.
             StorageError: The disk refused.
         """
-        return write_parquet(self.score_chunks(log, keep), out, replace=replace)
+        source = open_log(log)
+        self._refuse_input(source, out)
+        return write_parquet(self.score_chunks(source, keep), out, replace=replace)
 
     def rank(
         self, candidates: Any, by: Mapping[str, float] | None = None, keep: Sequence[str] = ()
@@ -136,7 +140,25 @@ class Scorer:
             if name not in given:
                 raise ConfigError(f"there is no column {name!r} to keep", hint=suggest(name, given))
         keys = self.bundle.schema.keys.named().values()
-        return list(dict.fromkeys([*(key for key in keys if key in given), *keep]))
+        kept = list(dict.fromkeys([*(key for key in keys if key in given), *keep]))
+        own = {SCORE, *(PREFIX + task for task in self.bundle.schema.task_names)}
+        for name in kept:
+            if name in own:
+                raise ConfigError(
+                    f"column {name!r} cannot be kept: the result has one of that name",
+                    hint="Rename it in the log, or do not keep it.",
+                )
+        return kept
+
+    def _refuse_input(self, source: Source, out: Path) -> None:
+        files = source.paths if isinstance(source, FileSource) else ()
+        for path in (*files, *self._table_files):
+            if out.exists() and path.exists() and out.samefile(path):
+                raise ConfigError(
+                    "is read, and would be replaced by its own scores",
+                    where=str(out),
+                    hint="Write to another path.",
+                )
 
 
 def _load_tables(schema: Schema, paths: Mapping[str, Path]) -> dict[str, pa.Table]:

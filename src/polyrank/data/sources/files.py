@@ -56,6 +56,11 @@ class FileSource(Source):
         self._stamps = [_stamp(path) for path in paths]
         self._facts: list[FileFacts] | None = None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files in reading order."""
+        return self._paths
+
     def schema(self) -> pa.Schema:
         """Columns and their types; where files differ, the widest type of all."""
         return widest([facts.schema for facts in self._inspected()])
