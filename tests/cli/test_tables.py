@@ -172,30 +172,45 @@ def difference(metric: str, a: float, b: float, lower: float, upper: float) -> C
     )
 
 
-def test_a_star_marks_a_difference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_better_side_is_named_and_a_star_marks_a_difference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     rows = (
         difference("auc", 0.7, 0.75, 0.01, 0.09),
         difference("ne", 0.9, 0.89, -0.02, 0.01),
         difference("ece", 0.5, 0.25, NAN, NAN),
         difference("gauc", NAN, NAN, NAN, NAN),
         difference("ndcg@10", 0.1, 0.2, 0.01, 0.2),
+        difference("log_loss", 0.4, 0.5, 0.05, 0.15),
+        difference("ratio", 0.9, 1.2, 0.2, 0.4),
+        difference("ratio", 0.7, 0.9, 0.1, 0.3),
+        difference("mae", 2.0, 2.0, 0.0, 0.0),
     )
     found = Comparison(rows=rows, unit="user", resamples=500, seed=0, confidence=0.9)
     tables.show_comparison(tables.console(), found, "A, B")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "A, B"
     assert "90% interval" in lines[1]
-    assert lines[3] == "click  AUC     0.7000  0.7500  +0.05000  +0.01000 to +0.09000  *"
-    assert lines[4] == "click  NE      0.9000  0.8900  -0.01000  -0.02000 to +0.01000"
-    assert lines[5] == "click  ECE     0.5000  0.2500  -0.25000"
-    assert lines[6].startswith("* leaves out 0. 500 paired draws of users")
-    assert lines[7] == "undefined: GAUC: only one class"
-    assert len(lines) == 8
+    assert lines[1].split()[-1] == "better"
+    assert lines[3:10] == [
+        "click  AUC       0.7000  0.7500  +0.05000  +0.01000 to +0.09000       B  *",
+        "click  NE        0.9000  0.8900  -0.01000  -0.02000 to +0.01000       B",
+        "click  ECE       0.5000  0.2500  -0.25000                             B",
+        "click  log loss  0.4000  0.5000  +0.10000  +0.05000 to +0.15000       A  *",
+        "click  ratio     0.9000  1.2000  +0.30000  +0.20000 to +0.40000       A",
+        "click  ratio     0.7000  0.9000  +0.20000  +0.10000 to +0.30000       B",
+        "click  MAE       2.0000  2.0000  +0.00000  +0.00000 to +0.00000       =",
+    ]
+    assert lines[10].startswith("* the interval leaves out 0. 500 paired draws of users")
+    assert lines[11] == "the better ratio is the one closer to 1"
+    assert lines[12] == "undefined: GAUC: only one class"
+    assert len(lines) == 13
     alone = Comparison(rows=rows, unit=None, resamples=0, seed=0, confidence=0.9)
     tables.show_comparison(tables.console(), alone, "A, B", ["ndcg@10"])
     text = capsys.readouterr().out
     assert "NDCG@10" in text
     assert "leaves out" not in text
+    assert "closer to 1" not in text
 
 
 def test_square_brackets_are_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,15 +75,21 @@ def show_evaluation(
 def show_comparison(
     out: Console, comparison: Comparison, title: str, metrics: Sequence[str] = ()
 ) -> None:
-    """Paired differences with their intervals; a star where the interval leaves out 0."""
+    """Paired differences with their intervals, and the better side of each.
+
+    A star stands where the interval leaves out 0, but for a metric without a better end: a ratio
+    that differs may be off by as much on the other side.
+    """
     rows = [row for row in comparison.rows if row.metric in (metrics or MAIN)]
     show_title(out, title)
     share = f"{comparison.confidence:.0%} interval"
     cells = [_comparison_cells(row) for row in rows if row.reason is None]
-    show_cells(out, ("task", "metric", "A", "B", "B - A", share, ""), cells, num_left=2)
+    show_cells(out, ("task", "metric", "A", "B", "B - A", share, "better", ""), cells, num_left=2)
     if comparison.unit is not None:
         draws = f"{comparison.resamples} paired draws of {comparison.unit}s"
-        _note(out, f"* leaves out 0. {draws}; what another seed would do is not in it.")
+        _note(out, f"* the interval leaves out 0. {draws}; what another seed would do is not in it")
+    if any(row.metric == "ratio" and row.reason is None for row in rows):
+        _note(out, "the better ratio is the one closer to 1")
     for reason in _reasons(rows):
         _note(out, reason)
 
@@ -206,7 +212,10 @@ def _value(row: EvaluationRow) -> Text:
 
 
 def _comparison_cells(row: ComparisonRow) -> list[str]:
+    from polyrank.evaluation import find_metric
+
     interval = "" if math.isnan(row.lower) else f"{signed(row.lower)} to {signed(row.upper)}"
+    starred = row.significant and find_metric(row.metric).higher_is_better is not None
     return [
         row.task,
         HEADINGS.get(row.metric, row.metric),
@@ -214,7 +223,8 @@ def _comparison_cells(row: ComparisonRow) -> list[str]:
         number(row.b),
         signed(row.difference),
         interval,
-        "*" if row.significant else "",
+        row.better or "=",
+        "*" if starred else "",
     ]
 
 

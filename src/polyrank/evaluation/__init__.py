@@ -41,7 +41,7 @@ from polyrank.evaluation._ne import ne
 from polyrank.evaluation._observations import Observations
 from polyrank.evaluation._pr_auc import pr_auc
 from polyrank.evaluation._ratio import ratio
-from polyrank.evaluation._registry import METRICS, EvaluatedTask
+from polyrank.evaluation._registry import METRICS, EvaluatedTask, find_metric
 from polyrank.evaluation._resample import Resampled, resample
 from polyrank.evaluation._rmse import rmse
 from polyrank.evaluation._streaming import StreamingEvaluator
@@ -67,6 +67,7 @@ __all__ = [
     "ece",
     "ece_with",
     "evaluate",
+    "find_metric",
     "gauc",
     "log_loss",
     "mae",

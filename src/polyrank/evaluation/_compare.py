@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from polyrank.evaluation._evaluation import require_reason
 from polyrank.evaluation._measure import Measure
 from polyrank.evaluation._metric import Metric
 from polyrank.evaluation._observations import Array, Observations
-from polyrank.evaluation._registry import EvaluatedTask, choose_metrics
+from polyrank.evaluation._registry import EvaluatedTask, choose_metrics, find_metric
 from polyrank.evaluation._rows import Rows
 
 _CURE = "compare models over the same rows in the same order"
@@ -62,6 +63,19 @@ class ComparisonRow:
         require_reason(self.upper, self.interval_reason, "`upper`")
         if (self.significant is None) != (self.interval_reason is not None):
             raise DataError("`significant` is known if and only if there is an interval")
+
+    @property
+    def better(self) -> Literal["A", "B"] | None:
+        """The model with the better value, of ``ratio`` the one closer to 1; ``None`` if neither.
+
+        Raises:
+            ConfigError: The metric is not one of those known by name.
+        """
+        higher = find_metric(self.metric).higher_is_better
+        gain = self.b - self.a if higher else self.a - self.b
+        if higher is None:
+            gain = abs(self.a - 1) - abs(self.b - 1)
+        return "B" if gain > 0 else "A" if gain < 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
