@@ -156,3 +156,26 @@ def test_the_card_tells_tasks_dates_and_metrics() -> None:
     assert "| report | binary, less is better |" in text
     assert "| train | 3,000 | 1 | 2 |" in text
     assert f"| click | auc | {result.value('click', 'auc'):.5g} |" in text
+
+
+def test_a_refusal_names_the_bundle_by_the_path_that_was_given(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two bundles are compared by paths whose last parts are alike."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved, "a/bundle")
+    for file, fault in (("MANIFEST.json", "the file is missing"), ("schema.json", "missing")):
+        Path("a/bundle", file).rename("aside")
+        with pytest.raises(ArtefactError, match=rf"^a/bundle: MANIFEST\.json: .*{fault}"):
+            load_bundle(Path("a/bundle"))
+        Path("aside").rename(Path("a/bundle", file))
+    with pytest.raises(ArtefactError, match=r"^b/bundle: does not exist"):
+        load_bundle(Path("b/bundle"))
+
+
+def test_the_folder_of_a_run_leads_to_its_bundle(saved: Path) -> None:
+    run = saved.parent
+    with pytest.raises(ArtefactError) as refused:
+        load_bundle(run)
+    assert refused.value.where == f"{run}: MANIFEST.json"
+    assert str(refused.value).endswith(f"Did you mean {saved}?")

@@ -9,7 +9,7 @@ Traceback (most recent call last):
 polyrank.errors.ArtefactError: ...
 """
 
-from polyrank.bundle.bundle import FORMAT_VERSION, Bundle, load_bundle, save_bundle
+from polyrank.bundle.bundle import FORMAT_VERSION, Bundle, load_bundle, open_bundle, save_bundle
 from polyrank.bundle.card import Card, DataDates, describe_tasks, environment, render
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "describe_tasks",
     "environment",
     "load_bundle",
+    "open_bundle",
     "render",
     "save_bundle",
 ]

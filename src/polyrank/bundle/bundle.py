@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from polyrank.bundle.card import Card, parse_card, render
 from polyrank.data import Encoders
-from polyrank.errors import ArtefactError
+from polyrank.errors import ArtefactError, PolyrankError
 from polyrank.model import ModelConfig, RankingModel
 from polyrank.schema import Schema, parse
 from polyrank.storage import Committed, arrays_writer, commit_directory, jsonio, open_committed
 from polyrank.storage.commit import FileSource
+from polyrank.storage.names import MANIFEST
 
 KIND = "bundle"
 FORMAT_VERSION = 1
@@ -79,6 +81,24 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
     return manifest.content
 
 
+@contextmanager
+def open_bundle(path: Path) -> Iterator[Committed]:
+    """The verified files of a bundle; what is refused in the block is told with the bundle's path.
+
+    Raises:
+        ArtefactError: Not a bundle, of a newer format, altered or incomplete.
+    """
+    try:
+        with open_committed(path, kind=KIND, supported_versions={FORMAT_VERSION}) as committed:
+            yield committed
+    except PolyrankError as error:
+        inside = error.where not in (None, path.absolute().name)
+        error.where = f"{path}: {error.where}" if inside else str(path)
+        if (path / KIND / MANIFEST).is_file() and not (path / MANIFEST).exists():
+            error.hint = f"This is the folder of a run. Did you mean {path / KIND}?"
+        raise
+
+
 def load_bundle(path: Path) -> Bundle:
     """Read a bundle; every byte is checked against the manifest before any is used.
 
@@ -86,7 +106,7 @@ def load_bundle(path: Path) -> Bundle:
         ArtefactError: Not a bundle, of a newer format, altered, incomplete, or with parts that do
             not fit together.
     """
-    with open_committed(path, kind=KIND, supported_versions={FORMAT_VERSION}) as committed:
+    with open_bundle(path) as committed:
         schema = parse(Schema, _tree(committed, "schema.json"), where="schema.json")
         config = parse(ModelConfig, _tree(committed, "model.json"), where="model.json")
         encoders = Encoders.from_state(
