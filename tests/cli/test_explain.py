@@ -20,7 +20,8 @@ from polyrank.cli.network import show_network
 from polyrank.config import RunConfig
 from polyrank.data import Encoders
 from polyrank.explain import Explanation, explain_bundle, explain_run
-from polyrank.layers import cost_of
+from polyrank.layers import Cost, cost_of
+from polyrank.layers.parts import Part
 from polyrank.schema import parse
 from polyrank.training import Sources
 from tests.cli.workbench import TRAINING, run, succeed, write_run, write_yaml
@@ -273,6 +274,19 @@ def test_the_table_fits_and_cuts_nothing(bundle: Path, width: int) -> None:
             assert f"{part.cost.parameters:,}" in whole
             assert part.name.rpartition(" ")[2] in whole
     assert "others" in whole
+
+
+def test_long_names_and_shapes_are_broken_and_stay_indented() -> None:
+    shape = ", ".join(["1024 → 512 → 256"] * 5)
+    part = Part(name="a part with a name that is long", cost=Cost(10**9, 10**9), each=shape)
+    block = Part(name="block", cost=part.cost, parts=(part,))
+    network = Explanation(num_features=1, tasks=("a",), blocks=(block,), vocabularies={"a": 3})
+    lines = _shown(network, 80)
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    (place,) = [place for place, line in enumerate(lines) if line.startswith("  a part")]
+    assert lines[place + 1].startswith("  ")
+    assert lines[place + 1].strip()
 
 
 def test_a_network_without_vocabularies() -> None:
