@@ -156,7 +156,8 @@ class EvaluationConfig(Declared):
     """The metrics of the report."""
 
     metrics: tuple[str, ...] = ()
-    """Names of metrics; empty: every metric that applies to a task."""
+    """Names of metrics, such as ``pr_auc`` or ``ndcg@5``; empty: every metric that applies to a
+    task, of which the tables show the main ones."""
     slices: tuple[str, ...] = ()
     """Columns by whose values the metrics are reported as well."""
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 200

@@ -50,6 +50,26 @@ def test_slices_and_chosen_metrics(trained: Path, bundle: Path) -> None:
     assert table[3].startswith(largest)
 
 
+def test_ranking_metrics_at_any_depth(trained: Path, bundle: Path) -> None:
+    words = ["evaluate", bundle, trained / "test.parquet", "--resamples", "0"]
+    words += ["--metric", "ndcg@3", "--metric", "ece@5", "--metric", "pr_auc"]
+    out = succeed(*words)
+    assert out.splitlines()[1].split() == ["task", "rows", "positive", "PR-AUC", "ECE@5", "NDCG@3"]
+    found = Evaluation.from_json(succeed(*words, "--json"))
+    assert f"{found.value('click', 'ndcg@3'):.4f}" in out
+
+
+def test_a_run_shows_and_chooses_by_the_metrics_that_it_names(
+    trained: Path, tmp_path: Path
+) -> None:
+    words = ["--set", "evaluation={metrics: [pr_auc, ndcg@3], resamples: 0}", "--quiet"]
+    words += ["--set", "training.select.metrics={click.ndcg@3: 1}", "--output", tmp_path / "run"]
+    out = succeed("train", trained / "ranker.yaml", *words)
+    assert "PR-AUC" in out
+    assert "NDCG@3" in out
+    assert "log loss" not in out
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [

@@ -16,6 +16,7 @@ from polyrank.evaluation import (
     auc,
     ece,
     ece_with,
+    find_metric,
     gauc,
     log_loss,
     mae,
@@ -226,7 +227,12 @@ def test_settings_of_metrics_are_checked() -> None:
         ndcg_at(0)
     with pytest.raises(ConfigError, match="`num_bins` must be at least 1, got 0"):
         ece_with(0)
-    assert ndcg_at(3).name == "ndcg@3"
+    assert ndcg_at(3).name == "ndcg@3" == find_metric("ndcg@3").name
+    assert find_metric("ece@7").name == "ece@7"
+    assert find_metric("ndcg@10") is METRICS["ndcg@10"]
+    for name in ("ndcg", "ndcg@", "ndcg@0", "ndcg@1.5", "ndcg@-1", "ndcg@05", "auc@5", "@5"):
+        with pytest.raises(ConfigError, match="unknown metric"):
+            find_metric(name)
     assert ece_with(20).name == "ece@20"
 
 

@@ -25,5 +25,5 @@ Tables = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Metrics = Annotated[
-    list[str], typer.Option("--metric", metavar="NAME", help="Only this metric, as auc.")
+    list[str], typer.Option("--metric", metavar="NAME", help="Only this metric, as ndcg@5.")
 ]

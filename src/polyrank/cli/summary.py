@@ -14,9 +14,10 @@ def show_run(bundle: Bundle, folder: Path) -> None:
     out = console()
     out.print(ledger_line(bundle.card.ledger))
     shown = evaluations(bundle)
+    asked = bundle.card.run["evaluation"]["metrics"]
     for part, evaluation in shown.items():
         out.print()
-        show_evaluation(out, evaluation, part)
+        show_evaluation(out, evaluation, part, asked)
     test = bundle.card.data.get("test")
     if test is not None and "test" not in shown:
         out.print(

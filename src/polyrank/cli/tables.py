@@ -26,7 +26,7 @@ HEADINGS = {
     "ne": "NE",
     "ece": "ECE",
     "ratio": "ratio",
-    "ndcg@10": "NDCG@10",
+    "ndcg": "NDCG",
     "mae": "MAE",
     "rmse": "RMSE",
     "xauc": "XAUC",
@@ -40,6 +40,12 @@ _MOST_PLACES = 3
 _WIDEST_VALUE = 24
 _METRIC_WIDTH = 10
 _ORDER = (*MAIN, *HEADINGS)
+
+
+def heading(metric: str) -> str:
+    """How a metric is written: ``NDCG@5`` of ``ndcg@5``."""
+    family, at, number = metric.partition("@")
+    return HEADINGS.get(family, family) + at + number
 
 
 def console() -> Console:
@@ -164,7 +170,7 @@ def _tables(rows: Sequence[EvaluationRow], width: int, *, sliced: bool = False) 
 def _metric_table(
     rows: Sequence[EvaluationRow], metrics: Sequence[str], lead: Sequence[str]
 ) -> Table:
-    headings = [*lead, *(HEADINGS.get(name, name) for name in metrics)]
+    headings = [*lead, *(heading(name) for name in metrics)]
     table = _table(headings, lead.index("task") + 1)
     cells: dict[tuple[str | None, str], dict[str, EvaluationRow]] = {}
     for row in rows:
@@ -218,7 +224,7 @@ def _comparison_cells(row: ComparisonRow) -> list[str]:
     starred = row.significant and find_metric(row.metric).higher_is_better is not None
     return [
         row.task,
-        HEADINGS.get(row.metric, row.metric),
+        heading(row.metric),
         number(row.a),
         number(row.b),
         signed(row.difference),
@@ -248,7 +254,7 @@ def _reasons(rows: Sequence[EvaluationRow] | Sequence[ComparisonRow]) -> list[st
             place = f"{row.task} at {slice_}" if slice_ else row.task
             places.setdefault((row.metric, row.reason), []).append(place)
     return [
-        f"undefined: {HEADINGS.get(metric, metric)}{_placed(found, asked[metric])}: {reason}"
+        f"undefined: {heading(metric)}{_placed(found, asked[metric])}: {reason}"
         for (metric, reason), found in places.items()
     ]
 

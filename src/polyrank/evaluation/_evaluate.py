@@ -42,8 +42,8 @@ def evaluate(
     Args:
         observations: Predictions and labels, all rows.
         tasks: What to evaluate; a task has a name and a kind.
-        metrics: Names from ``METRICS`` or metrics; all, if left out. Each is computed for the
-            tasks of its kinds. GAUC groups by user, else by request; NDCG by request.
+        metrics: Names that ``find_metric`` knows, or metrics; ``METRICS``, if left out. Each is
+            computed for the tasks of its kinds. GAUC groups by user, else by request; NDCG by request.
         slices: Columns of ``observations.slices``; each of their values is evaluated too. A
             missing value (None, NaN) is the slice ``"column=null"``.
         slice_intervals: Give the slices intervals as well (as many bootstraps as slices).

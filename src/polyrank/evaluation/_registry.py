@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation._auc import auc
-from polyrank.evaluation._ece import ece
+from polyrank.evaluation._ece import ece, ece_with
 from polyrank.evaluation._gauc import gauc
 from polyrank.evaluation._log_loss import log_loss
 from polyrank.evaluation._mae import mae
 from polyrank.evaluation._metric import Metric
-from polyrank.evaluation._ndcg import ndcg
+from polyrank.evaluation._ndcg import ndcg, ndcg_at
 from polyrank.evaluation._ne import ne
 from polyrank.evaluation._pr_auc import pr_auc
 from polyrank.evaluation._ratio import ratio
@@ -26,6 +27,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         for metric in (auc, gauc, pr_auc, log_loss, ne, ece, ratio, ndcg, mae, rmse, xauc)
     }
 )
+_FAMILIES: Mapping[str, Callable[[int], Metric]] = {"ndcg": ndcg_at, "ece": ece_with}
+_WHOLE = re.compile("[1-9][0-9]{0,5}")
 
 
 class EvaluatedTask(Protocol):
@@ -41,14 +44,17 @@ class EvaluatedTask(Protocol):
 
 
 def find_metric(name: str) -> Metric:
-    """The registered metric of that name.
+    """The metric of that name; ``ndcg@K`` and ``ece@K`` exist for any whole K from 1.
 
     Raises:
         ConfigError: There is none; the message suggests one.
     """
-    if name not in METRICS:
-        raise ConfigError(f"unknown metric '{name}'", hint=suggest(name, METRICS))
-    return METRICS[name]
+    family, _, number = name.partition("@")
+    if name in METRICS:
+        return METRICS[name]
+    if family in _FAMILIES and _WHOLE.fullmatch(number):
+        return _FAMILIES[family](int(number))
+    raise ConfigError(f"unknown metric '{name}'", hint=suggest(name, METRICS))
 
 
 def refuse_kind(metric: Metric, task: EvaluatedTask) -> None:

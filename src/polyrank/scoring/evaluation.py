@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from polyrank.config import EvaluationConfig
 from polyrank.data import Batch, Reader, open_log
 from polyrank.errors import ConfigError
 from polyrank.evaluation import (
-    METRICS,
     Comparison,
     Evaluation,
     Observations,
@@ -25,7 +25,7 @@ from polyrank.evaluation import (
     compare,
     evaluate,
 )
-from polyrank.schema import Binary, Schema, Task
+from polyrank.schema import Schema, Task
 from polyrank.scoring.scorer import Scorer
 
 EXACT_ROWS = 5_000_000
@@ -161,6 +161,7 @@ def _observations(
         labels={task: labels_BT[:, place] for place, task in enumerate(schema.task_names)},
         masks={task: observed_BT[:, place] for place, task in enumerate(schema.task_names)},
         weights=batch.weight_B.double().numpy(),
+        keep_rates=schema.keep_rates,
         groups={key: codes.numpy() for key, codes in (batch.groups or {}).items()},
         slices=slices,
     )
@@ -175,41 +176,14 @@ def _only(observations: Observations, tasks: Sequence[str]) -> Observations:
     )
 
 
-def reweighted(schema: Schema, observations: Observations) -> Iterator[tuple[Task, Observations]]:
-    """Each task with its rows, negatives weighing 1 / keep_rate."""
-    for task in schema.tasks:
-        own = _only(observations, [task.name])
-        if isinstance(task, Binary) and task.keep_rate < 1:
-            weights = np.ones(own.num_rows) if own.weights is None else own.weights
-            negative = own.labels[task.name] == 0
-            weights = np.where(negative, weights / task.keep_rate, weights)
-            own = dataclasses.replace(own, weights=weights)
-        yield task, own
-
-
 def _exact(schema: Schema, observations: Observations, config: EvaluationConfig) -> Evaluation:
-    results = [
-        evaluate(
-            own,
-            [task],
-            metrics=metrics,
-            slices=config.slices,
-            resamples=config.resamples,
-        )
-        for task, own in reweighted(schema, observations)
-        if (metrics := metrics_of(task, config)) is None or metrics
-    ]
-    rows = tuple(row for result in results for row in result.rows)
-    return dataclasses.replace(results[0], rows=rows)
-
-
-def metrics_of(task: Task, config: EvaluationConfig) -> list[str] | None:
-    """The asked-for metrics that apply to ``task`` (unknown names stay); None: all of its kind."""
-    if not config.metrics:
-        return None
-    return [
-        name for name in config.metrics if name not in METRICS or task.kind in METRICS[name].kinds
-    ]
+    return evaluate(
+        observations,
+        schema.tasks,
+        metrics=list(config.metrics) or None,
+        slices=config.slices,
+        resamples=config.resamples,
+    )
 
 
 def _streamed(
@@ -222,20 +196,7 @@ def _streamed(
         raise ConfigError(
             f"slices need all rows in memory, at most {EXACT_ROWS:,}", hint="Evaluate a part."
         )
-    evaluators = {
-        task.name: StreamingEvaluator([task], metrics_of(task, config)) for task in schema.tasks
-    }
-    for part in [*held]:
-        _update(schema, evaluators, part)
-    for part in rest:
-        _update(schema, evaluators, part)
-    results = [evaluator.result() for evaluator in evaluators.values()]
-    rows = tuple(row for result in results for row in result.rows)
-    return dataclasses.replace(results[0], rows=rows)
-
-
-def _update(
-    schema: Schema, evaluators: Mapping[str, StreamingEvaluator], part: Observations
-) -> None:
-    for task, own in reweighted(schema, part):
-        evaluators[task.name].update(own)
+    evaluator = StreamingEvaluator(schema.tasks, list(config.metrics) or None)
+    for part in chain(held, rest):
+        evaluator.update(part)
+    return evaluator.result()
