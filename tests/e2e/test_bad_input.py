@@ -225,7 +225,7 @@ def test_keys_that_a_side_table_repeats(tmp_path: Path, verb: str) -> None:
     pq.write_table(feed_log().drop_columns(["item_author"]), tmp_path / "log.parquet")
     outcome = run(verb, write_yaml(tmp_path / "ranker.yaml", tree))
     assert outcome.code == 3
-    assert outcome.error["where"] == "table 'items', column 'item_id'"
+    assert outcome.error["where"] == "table 'items' (items.parquet), column 'item_id'"
     assert f"{item} in rows 0, {len(rest) + 1}" in outcome.error["message"]
     assert "one row a key" in outcome.error["hint"]
 
