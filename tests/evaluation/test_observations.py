@@ -26,6 +26,8 @@ ALL = np.ones(3, dtype=bool)
         ({"groups": {"usr": np.arange(3)}}, "unknown key 'usr' of `groups`. Did you mean 'user'"),
         ({"groups": {"user": THREE}}, r"groups\['user'\] must be integers, got float64"),
         ({"weights": np.ones(4)}, r"weights has shape \(4,\)"),
+        ({"keep_rates": {"click": 0.0}}, r"keep_rates\['click'\] must be above 0"),
+        ({"keep_rates": {"click": 1.5}}, r"keep_rates\['click'\] must be .* at most 1, got 1.5"),
         ({"slices": {"tab": np.ones((3, 2))}}, r"slices\['tab'\] has shape \(3, 2\)"),
     ],
 )
@@ -72,3 +74,17 @@ def test_parts_that_lack_a_column_are_refused() -> None:
 
 def test_no_tasks_and_no_rows() -> None:
     assert Observations(predictions={}, labels={}, masks={}).num_rows == 0
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_kept_negatives_weigh_for_those_dropped_in_their_task_alone(weighted: bool) -> None:
+    whole = log() if weighted else replace(log(), weights=None)
+    thinned = replace(whole, keep_rates={"click": 0.125, "like": 1.0})
+    assert Observations.concatenate([thinned, thinned]).keep_rates == thinned.keep_rates
+    plain, found = whole.select("click"), thinned.select("click")
+    expected = plain.weights_N * np.where(plain.labels_N == 0, 8, 1)
+    np.testing.assert_array_equal(found.weights_N, expected)
+    for task in ("like", "stars"):
+        np.testing.assert_array_equal(thinned.select(task).weights_N, whole.select(task).weights_N)
+    with pytest.raises(DataError, match="keep_rates"):
+        Observations.concatenate([whole, thinned])

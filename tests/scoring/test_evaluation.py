@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import chain
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from polyrank.config import EvaluationConfig
 from polyrank.data import Reader, open_log
 from polyrank.errors import ConfigError
-from polyrank.evaluation import auc, evaluate, log_loss, mae
+from polyrank.evaluation import auc, log_loss, mae, ratio
 from polyrank.schema import Binary
 from polyrank.scoring import (
     PREFIX,
@@ -19,9 +20,7 @@ from polyrank.scoring import (
     compare_scorers,
     evaluate_log,
     evaluate_rows,
-    observe_log,
 )
-from polyrank.scoring.evaluation import reweighted
 from tests import feeds
 
 
@@ -73,20 +72,31 @@ def test_long_logs_are_streamed_and_say_so(scorer: Scorer) -> None:
         )
 
 
-def test_negatives_of_a_thinned_log_weigh_as_many_as_were_dropped(scorer: Scorer) -> None:
+def test_negatives_of_a_thinned_log_weigh_as_many_as_were_dropped_in_every_verb(
+    scorer: Scorer,
+) -> None:
     """Weight 1 / r on kept negatives equals each kept negative repeated 1 / r times."""
-    observations = observe_log(scorer, feeds.log())
-    thinned = scorer.bundle.schema.model_copy(
-        update={"tasks": (Binary(name="click", keep_rate=0.25),)}
-    )
-    ((task, own),) = reweighted(thinned, observations)
-    weighted = evaluate(own, [task], metrics=["log_loss", "ratio"], resamples=0)
-    label = observations.labels["click"]
+    tasks = (Binary(name="click", keep_rate=0.25), *scorer.bundle.schema.tasks[1:])
+    schema = scorer.bundle.schema.model_copy(update={"tasks": tasks})
+    thinned = Scorer(dataclasses.replace(scorer.bundle, schema=schema))
+    config = EvaluationConfig(metrics=("log_loss", "ratio", "mae"), resamples=0)
+    found = evaluate_log(thinned, feeds.log(), config)
+    reader = Reader(open_log(feeds.log()), schema)
+    streamed = evaluate_rows(thinned, reader.chunks("all"), config, exact_rows=1)
+    compared = compare_scorers(thinned, thinned, feeds.log(), metrics=["log_loss", "ratio"])
+    label = feeds.log()["click"].to_numpy().astype(float)
     repeats = np.where(label == 0, 4, 1)
-    expected = log_loss(
-        np.repeat(label, repeats), np.repeat(observations.predictions["click"], repeats)
-    )
-    assert weighted.value("click", "log_loss") == pytest.approx(expected.value)
+    predicted = scorer.score(feeds.log())[PREFIX + "click"].to_numpy()
+    for metric in (log_loss, ratio):
+        expected = metric(np.repeat(label, repeats), np.repeat(predicted, repeats)).value
+        assert found.value("click", metric.name) == pytest.approx(expected)
+        assert streamed.value("click", metric.name) == pytest.approx(expected)
+        assert compared.row("click", metric.name).a == pytest.approx(expected)
+    plain = evaluate_log(scorer, feeds.log(), config)
+    assert found.value("purchase", "log_loss") == plain.value("purchase", "log_loss")
+    assert [(row.task, row.metric) for row in found.rows] == [
+        (row.task, row.metric) for row in plain.rows
+    ]
 
 
 def test_a_bundle_compared_with_itself_differs_by_nothing(scorer: Scorer) -> None:
@@ -99,8 +109,6 @@ def test_a_bundle_compared_with_itself_differs_by_nothing(scorer: Scorer) -> Non
 
 
 def test_bundles_whose_tasks_mean_something_else_are_not_compared(scorer: Scorer) -> None:
-    import dataclasses
-
     bundle = scorer.bundle
     tasks = tuple(
         task.model_copy(update={"within": None}) if task.name == "purchase" else task

@@ -100,6 +100,25 @@ def test_the_best_weights_are_returned_not_the_last(log: Prepared, tmp_path: Pat
         assert auc(model, log.validation, "click") == pytest.approx(measured, abs=1e-9)
 
 
+def test_validation_weighs_the_negatives_of_a_thinned_log(tmp_path: Path) -> None:
+    tasks = (Binary(name="click", keep_rate=0.25), *SCHEMA.tasks[1:])
+    schema = SCHEMA.model_copy(update={"tasks": tasks})
+    log = prepared(tmp_path / "cache", schema=schema)
+    result = train(config(schema, epochs=1), log, tmp_path / "run")
+    (batch,) = log.validation.whole()
+    assert batch.labels_BT is not None
+    assert batch.observed_BT is not None
+    assert batch.weight_B is not None
+    seen = batch.observed_BT[:, 0]
+    label = batch.labels_BT[seen, 0].double()
+    with torch.inference_mode():
+        prob = result.model.predict(batch)["click"][seen]
+    weight = batch.weight_B[seen].double() * torch.where(label == 0, 4.0, 1.0)
+    loss = torch.nn.functional.binary_cross_entropy(prob, label, weight, reduction="sum")
+    expected = float(loss / weight.sum())
+    assert result.history[-1].metrics["click.log_loss"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("patience", [1, 2])
 def test_early_stopping_waits_for_patience_evaluations(
     log: Prepared, tmp_path: Path, patience: int

@@ -30,6 +30,8 @@ class Observations:
         masks: By task, boolean: True where the label was observed and the row is in the task's
             sample space.
         weights: Weight of each row, finite and at least 0; ``None`` is 1 each.
+        keep_rates: By task, in (0, 1]: the share of its negatives that the log kept. Rows with a
+            label of 0 weigh 1 / keep_rate in that task, as if none had been dropped.
         groups: Integer codes of each row under ``"user"`` and ``"request"``, as far as known. -1
             stands for a null key: the row is in no group, so a metric by group leaves it out, and
             where intervals draw users it is drawn by itself.
@@ -38,13 +40,14 @@ class Observations:
     Raises:
         DataError: Not the same tasks in the three mappings, not the same number of rows
             everywhere, a mask that is not boolean, a group that is not an integer or of another
-            key.
+            key, a keep rate outside (0, 1].
     """
 
     predictions: Mapping[str, Array]
     labels: Mapping[str, Array]
     masks: Mapping[str, Array]
     weights: Array | None = None
+    keep_rates: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, Array] = field(default_factory=dict)
     slices: Mapping[str, Array] = field(default_factory=dict)
 
@@ -61,6 +64,9 @@ class Observations:
             _require_kind(codes, "iu", f"groups['{key}']", "integers")
         for task, mask in self.masks.items():
             _require_kind(mask, "b", f"masks['{task}']", "boolean")
+        for task, rate in self.keep_rates.items():
+            if not 0 < rate <= 1:
+                raise DataError(f"keep_rates['{task}'] must be above 0 and at most 1, got {rate}")
         for name, column in self._columns():
             if np.shape(column) != (self.num_rows,):
                 message = f"{name} has shape {np.shape(column)}, expected ({self.num_rows},)"
@@ -92,17 +98,25 @@ class Observations:
             self.labels[task],
             self.predictions[task],
             self.masks[task],
-            self.weights,
+            self._weights_of(task),
             f"task '{task}'",
         )
+
+    def _weights_of(self, task: str) -> Array | None:
+        """Of each row, in this task."""
+        rate = self.keep_rates.get(task, 1.0)
+        if rate == 1:
+            return self.weights
+        weights_N = np.ones(self.num_rows) if self.weights is None else self.weights
+        return np.where(np.asarray(self.labels[task]) == 0, weights_N / np.float64(rate), weights_N)
 
     @staticmethod
     def concatenate(parts: Sequence[Observations]) -> Observations:
         """The rows of all parts, in order.
 
         Raises:
-            DataError: No parts, or parts with other tasks, groups, slices or no weights where
-                others have them.
+            DataError: No parts, or parts with other tasks, groups, slices, keep rates or no weights
+                where others have them.
         """
         if not parts:
             raise DataError("no observations to concatenate", hint="give at least one part")
@@ -111,6 +125,8 @@ class Observations:
             if set(other) != set(columns[0]):
                 difference = sorted(set(other) ^ set(columns[0]))
                 raise DataError(f"some parts lack {difference}", hint="give all parts all columns")
+        if any(part.keep_rates != parts[0].keep_rates for part in parts):
+            raise DataError("the parts have different `keep_rates`", hint="concatenate one log")
 
         def join(get: Callable[[Observations], Mapping[str, Array]]) -> dict[str, Array]:
             return {key: np.concatenate([get(p)[key] for p in parts]) for key in get(parts[0])}
@@ -121,6 +137,7 @@ class Observations:
             labels=join(lambda part: part.labels),
             masks=join(lambda part: part.masks),
             weights=np.concatenate(weights) if weights else None,
+            keep_rates=parts[0].keep_rates,
             groups=join(lambda part: part.groups),
             slices=join(lambda part: part.slices),
         )

@@ -84,6 +84,11 @@ class Schema(Declared):
         """Names of the tasks, in their declared order."""
         return tuple(task.name for task in self.tasks)
 
+    @property
+    def keep_rates(self) -> dict[str, float]:
+        """By binary task: the share of its negatives that the log kept."""
+        return {task.name: task.keep_rate for task in self.tasks if isinstance(task, Binary)}
+
     def label_columns(self) -> tuple[str, ...]:
         """Columns that hold labels or their masks."""
         masks = (task.mask for task in self.tasks if task.mask is not None)

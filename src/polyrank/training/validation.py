@@ -5,7 +5,7 @@ Shapes: B rows of a batch, N rows of the split, T tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -58,6 +58,7 @@ class Validation:
         self, log: EncodedLog, schema: Schema, select: Select, processes: Processes
     ) -> None:
         self._log = log
+        self._schema = schema
         self._tasks = schema.tasks
         self._processes = processes
         self._criterion: Criterion | None = None
@@ -82,7 +83,7 @@ class Validation:
         return Verdict(**self._processes.first_does(lambda: self._measure(predictions_NT)))
 
     def _settle(self, select: Select) -> list[str]:
-        self._truth = Truth.of(self._log, [task.name for task in self._tasks])
+        self._truth = Truth.of(self._log, self._schema)
         constant = [0.5 if task.kind == "binary" else 0.0 for task in self._tasks]
         observations = self._truth.beside(np.tile(np.array(constant), (self._log.num_rows, 1)))
         self._criterion = choose_criterion(select, self._tasks, observations)
@@ -134,14 +135,14 @@ class Validation:
 class Truth:
     """What was observed in an encoded log, in its order; features are not kept."""
 
-    tasks: tuple[str, ...]
+    schema: Schema
     labels_NT: NDArray[np.float32]
     observed_NT: NDArray[np.bool_]
     weight_N: NDArray[np.float32]
     groups: Mapping[str, NDArray[np.int64]]
 
     @classmethod
-    def of(cls, log: EncodedLog, tasks: Sequence[str]) -> Truth:
+    def of(cls, log: EncodedLog, schema: Schema) -> Truth:
         """The labels, masks, weights and groups of at least one row."""
         parts = [replace(batch, **_NO_FEATURES) for batch in log.whole()]
 
@@ -149,7 +150,7 @@ class Truth:
             return torch.cat([get(part) for part in parts]).numpy()
 
         return cls(
-            tasks=tuple(tasks),
+            schema=schema,
             labels_NT=join(lambda part: part.labels_BT),
             observed_NT=join(lambda part: part.observed_BT),
             weight_N=join(lambda part: part.weight_B),
@@ -160,13 +161,14 @@ class Truth:
         """Predictions of the same rows with what was observed."""
 
         def columns(values_NT: NDArray[Any]) -> dict[str, NDArray[Any]]:
-            return dict(zip(self.tasks, values_NT.T, strict=True))
+            return dict(zip(self.schema.task_names, values_NT.T, strict=True))
 
         return Observations(
             predictions=columns(predictions_NT),
             labels=columns(self.labels_NT),
             masks=columns(self.observed_NT),
             weights=self.weight_N,
+            keep_rates=self.schema.keep_rates,
             groups=self.groups,
         )
 
