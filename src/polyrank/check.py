@@ -95,7 +95,10 @@ def _check_data(schema: Schema, data: DataConfig, root: Path, found: Findings) -
         readable = _without_lost_tables(schema, tables, source, found)
         split = data.split if part == WHOLE else None
         if readable is not None:
-            for problem in validate_log(source, readable, tables, split=split):
+            allowed = data.max_quarantine_share
+            for problem in validate_log(
+                source, readable, tables, split=split, max_quarantine_share=allowed
+            ):
                 problem.where = problem.where or _files_of(source)
                 if part != WHOLE:
                     problem.where = f"{part}: {problem.where}"

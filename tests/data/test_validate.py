@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from polyrank.data.encoding.targets import TargetFit
 from polyrank.data.lint import SAMPLE_ROWS, DataWarning, Sample
+from polyrank.data.reader import Reader
 from polyrank.data.source import open_log
 from polyrank.data.split import RandomSplit, TimeSplit, UserSplit
 from polyrank.data.validate import validate_log
@@ -23,6 +25,7 @@ from polyrank.schema import (
     Schema,
 )
 from tests.data.impressions import (
+    START_MS,
     TYPES,
     columns_of,
     schema_of,
@@ -109,9 +112,32 @@ def test_an_empty_log_is_a_problem() -> None:
 def test_a_log_of_bad_rows_only_is_told_by_its_rule() -> None:
     columns = columns_of()
     columns["weight"] = [-1.0] * 40
-    problems = problems_of(table_of(columns), schema_of())
-    assert "40 rows (0, 1, 2, 3, 4, ...) hold -1.0, ...: a weight" in problems[0].message
-    assert all("no label was observed" in problem.message for problem in problems[1:])
+    (problem,) = problems_of(table_of(columns), schema_of())
+    assert "40 rows (0, 1, 2, 3, 4, ...) hold -1.0, ...: a weight" in problem.message
+
+
+def test_labels_are_missed_only_in_rows_that_may_be_set_aside() -> None:
+    """A refused row may hold the label; where it may be refused, the label has to be elsewhere."""
+    columns = columns_of()
+    columns["like"] = [1, *[None] * 39]
+    columns["click"][0] = 1
+    columns["weight"][0] = -1.0
+    (problem,) = problems_of(table_of(columns), schema_of())
+    assert "a weight" in problem.message
+    allowed = problems_of(table_of(columns), schema_of(), max_quarantine_share=0.1)
+    assert [str(p).partition(" in")[0] for p in allowed if not isinstance(p, DataWarning)] == [
+        str(problem).partition(" in")[0],
+        "task 'like': no label was observed",
+    ]
+
+
+def test_only_training_rows_give_labels_to_learn_from() -> None:
+    columns = columns_of()
+    split = TimeSplit(validation_from=START_MS + 5 * 86_400_000)
+    late = [time >= START_MS + 5 * 86_400_000 for time in columns["time_ms"]]
+    columns["click"] = [int(is_late) for is_late in late]
+    (error,) = [p for p in problems_of(table_of(columns), schema_of(), split=split) if p.exit_code]
+    assert str(error).startswith("task 'click': all 20 observed labels are 0 over the training")
 
 
 def test_parts_without_rows_are_problems() -> None:
@@ -131,11 +157,24 @@ def test_parts_without_rows_are_problems() -> None:
 def test_tasks_of_one_class_or_without_labels() -> None:
     columns = columns_of()
     columns["click"] = [0] * 40
-    problems = problems_of(table_of(columns), schema_of())
-    (error,) = [p for p in problems if not isinstance(p, DataWarning)]
-    assert str(error).startswith("task 'like': no label was observed in its sample space")
-    (warning,) = [p for p in problems if isinstance(p, DataWarning)]
-    assert str(warning).startswith("task 'click': all 40 observed labels are 0.")
+    (error,) = problems_of(table_of(columns), schema_of())
+    assert str(error) == (
+        "task 'click': all 40 observed labels are 0 over the training rows, so none is in the "
+        "sample space of like. Check its label and `positive`, or give more of the log."
+    )
+    fit = TargetFit(schema_of())
+    for chunk in Reader(open_log(table_of(columns)), schema_of()).chunks("all"):
+        fit.add(chunk)
+    with pytest.raises(DataError) as refused:
+        fit.finish()
+    assert str(refused.value) == str(error)
+    columns["click"] = [None] * 40
+    (error,) = problems_of(table_of(columns), schema_of())
+    assert str(error).startswith("task 'click': no label was observed in its sample space")
+    columns = columns_of()
+    columns["like"] = [0] * 40
+    (warning,) = warnings_of(problems_of(table_of(columns), schema_of()))
+    assert "observed labels are 0" in warning
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, is_text, nulls_of
 from polyrank.data.ledger import LabelCount
+from polyrank.errors import DataError
 from polyrank.schema import Binary, Schema, Task
 
 Rows = NDArray[np.bool_]
@@ -59,6 +61,36 @@ def count_labels(table: pa.Table, task: Task, observed_B: Rows) -> LabelCount:
     if not len(value_K):
         return LabelCount()
     return LabelCount(observed=len(value_K), low=float(value_K.min()), high=float(value_K.max()))
+
+
+def unlearnable(schema: Schema, labels: Mapping[str, LabelCount]) -> Iterator[DataError]:
+    """The tasks that the labels of the training rows leave without anything to learn from.
+
+    Where no row is 1 in a task that others lie within, it is named and they are not.
+
+    Args:
+        schema: The tasks.
+        labels: What was observed of each, in its sample space.
+    """
+    outer = {name for name, count in labels.items() if count.high != 1}
+    for task in schema.tasks:
+        count, where = labels[task.name], f"task {task.name!r}"
+        inner = [name for name in schema.task_names if task.name in schema.space(name)]
+        if outer & set(schema.space(task.name)):
+            continue
+        if not count.observed:
+            yield DataError(
+                "no label was observed in its sample space, over the training rows",
+                where=where,
+                hint="Check its label, `mask`, `within` and `missing_values`, or leave it out.",
+            )
+        elif inner and count.high != 1:
+            yield DataError(
+                f"all {count.observed} observed labels are 0 over the training rows, so none is "
+                f"in the sample space of {', '.join(inner)}",
+                where=where,
+                hint="Check its label and `positive`, or give more of the log.",
+            )
 
 
 def is_one(table: pa.Table, task: Task) -> Rows:

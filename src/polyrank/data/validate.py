@@ -16,7 +16,7 @@ from polyrank.data.hashing import hash_rows
 from polyrank.data.join import Join, join_of
 from polyrank.data.ledger import LabelCount
 from polyrank.data.lint import DataWarning, Sample, leaks
-from polyrank.data.observed import count_labels, observed_mask
+from polyrank.data.observed import count_labels, observed_mask, unlearnable
 from polyrank.data.plan import Plan, Request, try_plan
 from polyrank.data.rules import Rows, compared_columns, plausible_times, rules_of
 from polyrank.data.sources.base import Chunk, Source
@@ -31,6 +31,7 @@ def validate_log(
     tables: Mapping[str, pa.Table] | Join | None = None,
     *,
     split: AnySplit | None = None,
+    max_quarantine_share: float = 0.0,
 ) -> list[PolyrankError]:
     """All problems of a log, found in one pass; an empty list if there is none.
 
@@ -43,6 +44,8 @@ def validate_log(
         schema: What its columns mean.
         tables: Side tables by name, from ``load_side_table``.
         split: How the log is divided, if it is.
+        max_quarantine_share: Share of rows that may be refused. Where more are, labels are not
+            looked for: the refused rows may hold them.
     """
     try:
         request = Request(schema=schema, join=join_of(schema, tables), split=split)
@@ -52,7 +55,7 @@ def validate_log(
     if not plan.columns:
         return list(found)
     try:
-        survey = _Survey(plan, request, complete=not found)
+        survey = _Survey(plan, request, max_quarantine_share, complete=not found)
     except PolyrankError as error:
         return [*found, error]
     problems: list[PolyrankError] = [*found]
@@ -72,13 +75,14 @@ class _Survey:
     Args:
         plan: How the log is read; columns at fault are not among its columns.
         request: What is asked of it.
+        max_refused: Share of rows that may be refused.
         complete: Whether no column is at fault; if one is, rows are checked and no more.
 
     Attributes:
         is_cut: A file could not be read to its end, so that what is missing says nothing.
     """
 
-    def __init__(self, plan: Plan, request: Request, *, complete: bool) -> None:
+    def __init__(self, plan: Plan, request: Request, max_refused: float, *, complete: bool) -> None:
         if not complete:
             plan = replace(plan, joined={})
             request = replace(request, split=None)
@@ -90,6 +94,8 @@ class _Survey:
         self._sample = Sample()
         self._repetitions = Repetitions()
         self._num_repeated = 0
+        self._max_refused = max_refused
+        self._num_refused = 0
         self._num_rows = 0
         self._parts: Counter[str] = Counter()
         self._labels = {name: LabelCount() for name in request.schema.task_names}
@@ -117,29 +123,34 @@ class _Survey:
             yield DataError("the log holds no rows", hint="Check which files are meant.")
         elif self._complete:
             yield from self._part_problems()
-            yield from self._task_problems()
+            if self._num_refused <= self._max_refused * self._num_rows:
+                yield from self._task_problems()
             yield from self._repeated_rows()
             sample = self._sample.table()
             if sample is not None:
                 yield from leaks(sample, self._rules.request.schema)
 
     def _look_at(self, table: pa.Table, bad_B: Rows) -> None:
-        """Parts of all rows; repetitions, labels and a sample of the good ones."""
+        """Parts of all rows; repetitions and a sample of the good ones; labels to train on."""
         split, schema = self._rules.request.split, self._rules.request.schema
+        train_B = ~bad_B
+        self._num_refused += int(bad_B.sum())
         if split is not None:
             codes = split.assign(table, self._num_rows, column=self._rules.decided_by)
             for part, name in enumerate(PARTS):
                 self._parts[name] += int((codes == part).sum())
+            train_B &= codes == 0
         good = table.filter(pa.array(~bad_B)) if bad_B.any() else table
         if not good.num_rows:
             return
         names = compared_columns(self._rules)
         hashes = hash_rows([plain(good.column(name)) for name in names])
         self._num_repeated += int(self._repetitions.find(hashes).sum())
-        observed = observed_mask(good, schema)
-        for task in schema.tasks:
-            self._labels[task.name].add(count_labels(good, task, observed[task.name]))
         self._sample.add(good)
+        train = good.filter(pa.array(train_B[~bad_B])).combine_chunks()
+        observed = observed_mask(train, schema)
+        for task in schema.tasks:
+            self._labels[task.name].add(count_labels(train, task, observed[task.name]))
 
     def _part_problems(self) -> Iterator[DataError]:
         split = self._rules.request.split
@@ -152,15 +163,12 @@ class _Survey:
                 )
 
     def _task_problems(self) -> Iterator[DataError]:
+        found = list(unlearnable(self._rules.request.schema, self._labels))
+        yield from found
+        told = {error.where for error in found}
         for name, count in self._labels.items():
             where = f"task {name!r}"
-            if not count.observed:
-                yield DataError(
-                    "no label was observed in its sample space",
-                    where=where,
-                    hint="Check its label, `mask`, `within` and `missing_values`.",
-                )
-            elif count.low == count.high:
+            if count.observed and count.low == count.high and where not in told:
                 yield DataWarning(
                     f"all {count.observed} observed labels are {count.low:g}",
                     where=where,

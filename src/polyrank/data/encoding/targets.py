@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from polyrank.data.encoding.moments import Moments
 from polyrank.data.encoding.numeric import FLOAT32, as_numbers
+from polyrank.data.faults import refuse
 from polyrank.data.layout import TargetStats
-from polyrank.data.observed import label_values, observed_mask
+from polyrank.data.ledger import LabelCount
+from polyrank.data.observed import count_labels, label_values, observed_mask, unlearnable
 from polyrank.errors import DataError
 from polyrank.schema import Duration, Schema, Task
 
@@ -70,6 +72,7 @@ class TargetFit:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._moments = {name: Moments() for name in schema.task_names}
+        self._labels = {name: LabelCount() for name in schema.task_names}
 
     def add(self, table: pa.Table) -> None:
         """Takes the next rows."""
@@ -79,6 +82,8 @@ class TargetFit:
             seen = observed[:, place]
             values = _regressed(task, labels[seen, place])
             self._moments[task.name].add(values, weights[seen])
+            counted = seen & (weights > 0)
+            self._labels[task.name].add(count_labels(table, task, counted))
 
     def finish(self) -> dict[str, TargetStats]:
         """The moments by task.
@@ -86,26 +91,14 @@ class TargetFit:
         Raises:
             DataError: A task without any observed label of positive weight; all such at once.
         """
+        empty = tuple(unlearnable(self._schema, self._labels))
+        if empty:
+            raise refuse(f"{len(empty)} tasks have nothing to learn", empty)
         stats: dict[str, TargetStats] = {}
-        empty: list[DataError] = []
         for name, moments in self._moments.items():
             mean, std = moments.result()
-            if moments.count == 0:
-                empty.append(_never_observed(name))
             stats[name] = TargetStats(mean=mean, std=std or 1.0, count=moments.count)
-        if len(empty) == 1:
-            raise empty[0]
-        if empty:
-            raise DataError(f"{len(empty)} tasks have nothing to learn", problems=tuple(empty))
         return stats
-
-
-def _never_observed(name: str) -> DataError:
-    return DataError(
-        "the training split holds no observed label of positive weight",
-        where=f"task {name!r}",
-        hint="check its label, `mask`, `within` and `missing_values`, or leave the task out",
-    )
 
 
 def _regressed(task: Task, values: NDArray[np.float64]) -> NDArray[np.float64]:
