@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from polyrank.errors import ConfigError
 from polyrank.schema import (
@@ -300,5 +300,19 @@ def test_several_faults_of_one_validator_have_a_place_each() -> None:
         ("run.yaml: path", "one fault"),
         ("run.yaml: either.kind", "another"),
     ]
-    with pytest.raises(ValidationError, match="one fault; another"):
+
+
+def test_a_call_names_its_faults_as_a_tree_does() -> None:
+    with pytest.raises(ConfigError) as caught:
         _Outer(path="two")
+    assert [problem.where for problem in caught.value.problems] == [
+        "_Outer: path",
+        "_Outer: either.kind",
+    ]
+    with pytest.raises(ConfigError, match="^Keys: usr: .* Did you mean 'user'"):
+        Keys(usr="user_id")  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^Binary: .* got 'click'. Write Binary\(name=...\)"):
+        Binary("click")  # type: ignore[misc]
+    with pytest.raises(ConfigError, match="^Bag: max_length: .* greater than 0, got 0"):
+        Bag(name="tags", max_length=0)
+    assert Binary(name="click") == parse(Binary, {"kind": "binary", "name": "click"})

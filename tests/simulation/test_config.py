@@ -36,12 +36,12 @@ from polyrank.simulation.examination import examination_curve
 def test_a_bad_parameter_is_refused_by_name_rule_and_value(
     parameters: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         FeedConfig(**parameters)
 
 
 def test_all_faults_across_parameters_come_at_once() -> None:
-    with pytest.raises(ValidationError, match=r"num_items.*click_rate.*purchase_rate"):
+    with pytest.raises(ConfigError, match=r"num_items.*click_rate.*purchase_rate"):
         FeedConfig(num_items=10, click_rate=0.9, purchase_rate=0.5)
 
 

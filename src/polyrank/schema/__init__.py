@@ -26,8 +26,9 @@ from polyrank.schema.features import (
     Side,
     SideTable,
 )
-from polyrank.schema.model import Declared, Faults
+from polyrank.schema.model import Declared
 from polyrank.schema.parse import parse
+from polyrank.schema.refusal import Faults
 from polyrank.schema.render import to_yaml
 from polyrank.schema.schema import Schema
 from polyrank.schema.tasks import Binary, Duration, Regression, Task

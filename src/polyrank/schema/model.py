@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-NAME_PATTERN = r"^[^\s./\\]+$"
+from polyrank.errors import ConfigError
+from polyrank.schema.place import keys_of
+from polyrank.schema.refusal import NAME_PATTERN, config_error
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NAME_PATTERN)]
 """A name a user can address: no white space, dot or slash, 1 to 128 characters."""
@@ -23,13 +24,25 @@ class Declared(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
 
+    if not TYPE_CHECKING:  # pydantic's plugin knows the parameters of every class
 
-class Faults(ValueError):
-    """Several faults that one validator found: pairs of a key path below it and what is wrong.
+        def __init__(self, /, *positional: object, **given: object) -> None:
+            """Check what was given.
 
-    ``parse`` reports each on its own.
-    """
+            Raises:
+                ConfigError: Every fault at once, with the nearest known name.
+            """
+            name = type(self).__name__
+            if positional:
+                raise ConfigError(
+                    f"takes named parameters only, got {positional[0]!r}",
+                    where=name,
+                    hint=f"Write {name}({next(iter(keys_of(type(self))), '')}=...).",
+                )
+            try:
+                super().__init__(**given)
+            except ValidationError as error:
+                raise config_error(type(self), error, given, name) from error
 
-    def __init__(self, faults: Iterable[tuple[str, str]]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("; ".join(message for _, message in self.faults))
+        # Inside a tree pydantic builds parts by itself, so that a fault keeps its place.
+        __init__.__pydantic_base_init__ = True

@@ -19,7 +19,8 @@ from polyrank.schema.features import (
     Sequence,
     SideTable,
 )
-from polyrank.schema.model import Declared, Faults
+from polyrank.schema.model import Declared
+from polyrank.schema.refusal import Faults
 from polyrank.schema.tasks import Binary, Duration, Regression, Task
 
 Fault = tuple[str, str]

@@ -25,7 +25,7 @@ class FeedConfig(Declared):
     configured ones within about 4 % of their value.
 
     Raises:
-        pydantic.ValidationError: A value outside its range, an unknown key, fewer items than a
+        ConfigError: A value outside its range, an unknown key, fewer items than a
             request or the latent space needs, a click rate that examination does not allow, or a
             purchase rate above the long-view rate. ``polyrank.schema.parse`` turns it into a
             ``ConfigError`` for each fault.

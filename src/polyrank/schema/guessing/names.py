@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from polyrank.errors import ConfigError
-from polyrank.schema.model import NAME_PATTERN
+from polyrank.schema.refusal import NAME_PATTERN
 
 _MAX_LENGTH = 128
 
