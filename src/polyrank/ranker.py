@@ -16,7 +16,7 @@ from polyrank.evaluation import Evaluation
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.model import ModelConfig, Towers
 from polyrank.run import Watcher, train_bundle
-from polyrank.schema import Schema
+from polyrank.schema import Schema, parse
 from polyrank.scoring import Scorer, evaluate_log
 from polyrank.sharing import AnySharing, MMoE
 from polyrank.training import Observer, Sources
@@ -53,6 +53,12 @@ class Ranker:
         evaluation: EvaluationConfig | None = None,
         seed: int = 0,
     ) -> None:
+        if not isinstance(schema, Schema):
+            raise ConfigError(
+                f"`schema` must be a Schema, got {type(schema).__name__}",
+                where="Ranker",
+                hint="Write Schema(features=..., tasks=...), or parse(Schema, tree).",
+            )
         model = ModelConfig(
             embedding_dim=embedding_dim,
             interaction=interaction or NoInteraction(),
@@ -61,7 +67,7 @@ class Ranker:
         )
         self._config = RunConfig(
             schema_=schema,
-            data=DataConfig(train="train", validation="validation", tables=_named(schema)),
+            data=_given_by_hand(schema),
             model=model,
             balance=balance or Static(),
             training=training or TrainingConfig(),
@@ -118,7 +124,7 @@ class Ranker:
         return evaluate_log(self._fitted(), log, self._config.evaluation)
 
     def score(self, table: Log, keep: Sequence[str] = ()) -> pa.Table:
-        """The keys of ``table``, the columns ``keep`` of it, and ``predicted_<task>`` for each task.
+        """The keys of ``table``, its columns ``keep``, and ``predicted_<task>`` for each task.
 
         One row for each of ``table``, in its order.
         """
@@ -144,13 +150,15 @@ class Ranker:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self:
-        """The ranker of a bundle."""
-        ranker = cls(
-            bundle.schema,
-            sharing=bundle.model_config.sharing,
-            interaction=bundle.model_config.interaction,
-            towers=bundle.model_config.towers,
-            embedding_dim=bundle.model_config.embedding_dim,
+        """The ranker of a bundle, with the whole configuration of its run: ``fit`` trains it anew.
+
+        Raises:
+            ConfigError: The bundle's card does not hold the configuration of a run.
+        """
+        config = parse(RunConfig, bundle.card.run, where="card.json: run")
+        ranker = cls(config.schema_)
+        ranker._config = config.model_copy(
+            update={"data": _given_by_hand(config.schema_, config.data)}
         )
         ranker._scorer = Scorer(bundle)
         return ranker
@@ -161,5 +169,8 @@ class Ranker:
         return self._scorer
 
 
-def _named(schema: Schema) -> dict[str, str]:
-    return {table.name: table.name for table in schema.tables}
+def _given_by_hand(schema: Schema, data: DataConfig | None = None) -> DataConfig:
+    """The section ``data`` of logs that ``fit`` is given; what decides their rows is kept."""
+    kept = {} if data is None else data.model_dump(include={"seed", "max_quarantine_share"})
+    tables = {table.name: table.name for table in schema.tables}
+    return DataConfig(train="train", validation="validation", tables=tables, **kept)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from polyrank.config import EvaluationConfig, TrainingConfig
+from polyrank.balancing import Static
+from polyrank.config import EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.model import Towers
 from polyrank.ranker import Ranker
-from polyrank.scoring import SCORE
+from polyrank.run import train_bundle
+from polyrank.schema import parse
+from polyrank.scoring import SCORE, Scorer
 from polyrank.sharing import MMoE
+from polyrank.training import Sources
 from tests import feeds
 
 SPLIT = feeds.ROWS * 4 // 5
@@ -46,6 +51,66 @@ def test_what_is_saved_scores_what_was_fitted(fitted: Ranker, tmp_path: Path) ->
     assert alone.equals(before.slice(0, 20))
 
 
+def test_what_is_loaded_trains_the_same_model_again(tmp_path: Path) -> None:
+    train, held_out = feeds.log().slice(0, SPLIT), feeds.log().slice(SPLIT)
+    ranker = Ranker(
+        feeds.schema(),
+        sharing=MMoE(num_experts=2, widths=(16,)),
+        balance=Static(like=3.0),
+        towers=Towers(widths=(8,)),
+        embedding_dim=4,
+        training=TrainingConfig(epochs=1, batch_size=300, learning_rate=3e-3, precision="fp32"),
+        evaluation=EvaluationConfig(metrics=("auc",), resamples=0),
+        seed=7,
+    ).fit(train, held_out)
+    ranker.save(tmp_path / "bundle")
+    loaded = Ranker.load(tmp_path / "bundle")
+    assert loaded.evaluate(held_out).to_json() == ranker.evaluate(held_out).to_json()
+    again = Ranker.load(tmp_path / "bundle").fit(train, held_out)
+    assert again.score(held_out).equals(ranker.score(held_out))
+    assert again.bundle.card.run == ranker.bundle.card.run
+
+
+def test_a_bundle_of_the_command_line_trains_the_same_model_again() -> None:
+    """Its configuration names files; ``fit`` is given tables of the same rows."""
+    train, held_out = feeds.log().slice(0, SPLIT), feeds.log().slice(SPLIT)
+    tree = _ranker()._config.tree()
+    tree["data"] = {"train": "a.parquet", "validation": "b.parquet", "seed": 5}
+    tree["model"] |= {"embedding_dropout": 0.2, "seed_offset": 3}
+    config = parse(RunConfig, tree)
+    bundle = train_bundle(config, Sources.of(train=train, validation=held_out), None)
+    again = Ranker.of(bundle).fit(train, held_out)
+    assert again.score(held_out).equals(Scorer(bundle).score(held_out))
+
+
+def test_a_bundle_without_its_run_is_no_ranker() -> None:
+    with pytest.raises(ConfigError, match="card.json: run: schema: is missing"):
+        Ranker.of(feeds.bundle())
+
+
+def test_wrong_arguments_are_told_with_a_cure(fitted: Ranker) -> None:
+    log: Any = feeds.log()
+    nothing: Any = None
+    tree: Any = {"features": []}
+    with pytest.raises(ConfigError, match="`schema` must be a Schema, got dict"):
+        Ranker(tree)
+    with pytest.raises(ConfigError, match="seed.*got -1"):
+        Ranker(feeds.schema(), seed=-1)
+    word: Any = "mmoe"
+    with pytest.raises(ConfigError, match="sharing.*got 'mmoe'"):
+        Ranker(feeds.schema(), sharing=word)
+    with pytest.raises(ConfigError, match="Did you mean 'click'"):
+        Ranker(feeds.schema(), balance=Static(clik=2.0))
+    with pytest.raises(ConfigError, match="`train` must be a log, got None. Give a path"):
+        _ranker().fit(None, log)
+    with pytest.raises(ConfigError, match="`validation` must be a log, got None"):
+        _ranker().fit(log, nothing)
+    for by in (["click"], {"click": "1"}, {"click": True}, "click"):
+        wrong: Any = by
+        with pytest.raises(ConfigError, match="weigh"):
+            fitted.rank(log.slice(0, 5), by=wrong)
+
+
 def test_the_ranker_evaluates_and_ranks(fitted: Ranker) -> None:
     held_out = feeds.log().slice(SPLIT)
     assert np.isfinite(fitted.evaluate(held_out).value("click", "log_loss"))
@@ -66,7 +131,7 @@ def test_the_card_counts_every_row(fitted: Ranker) -> None:
     ledger = fitted.bundle.card.ledger
     assert ledger["read"] == feeds.ROWS
     assert ledger["read"] == sum(
-        ledger[key] for key in ("trained", "masked", "quarantined", "filtered")
+        ledger[key] for key in ("used", "masked", "quarantined", "filtered")
     )
     assert fitted.bundle.card.data["train"].rows == SPLIT
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +45,7 @@ def score(
     Raises:
         ConfigError: A weight names no task or is not finite, or all are 0.
     """
-    for name, weight in weights.items():
-        if name not in predictions:
-            raise ConfigError(
-                f"the ranking weighs {name!r}, which is no task", hint=suggest(name, predictions)
-            )
-        if not math.isfinite(weight):
-            raise ConfigError(f"the weight of {name!r} must be a finite number, got {weight}")
-    if not any(weights.values()):
-        raise ConfigError("every weight of the ranking is 0", hint="Weigh at least one task.")
+    _check(weights, predictions)
     total = np.zeros(len(next(iter(predictions.values()))))
     for name, weight in weights.items():
         value = predictions[name]
@@ -59,6 +53,28 @@ def score(
             value = value * predictions[parent]
         total += weight * value
     return total
+
+
+def _check(weights: Any, predictions: Predictions) -> None:
+    if not isinstance(weights, Mapping):
+        raise ConfigError(
+            f"the ranking weighs tasks by a mapping, got {weights!r}",
+            hint="Write {'task': weight, ...}.",
+        )
+    for name, weight in weights.items():
+        if name not in predictions:
+            raise ConfigError(
+                f"the ranking weighs {name!r}, which is no task",
+                hint=suggest(str(name), predictions),
+            )
+        is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+        if not is_number or not math.isfinite(weight):
+            raise ConfigError(
+                f"the ranking weighs {name!r} by {weight!r}, which is no finite number",
+                hint="Give a number, negative where less is better.",
+            )
+    if not any(weights.values()):
+        raise ConfigError("every weight of the ranking is 0", hint="Weigh at least one task.")
 
 
 def _scale(task: Binary | Regression | Duration, layout: Layout) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from polyrank.config import DataConfig
 from polyrank.data import Source, open_log, open_query
+from polyrank.errors import ConfigError
 
 WHOLE = "log"
 """The name of a log that a split divides."""
@@ -43,6 +44,12 @@ class Sources:
             ConfigError: Nothing is there, or it is no log.
         """
         given = {"train": train, "validation": validation, "test": test}
+        for part in ("train", "validation"):
+            if given[part] is None:
+                raise ConfigError(
+                    f"`{part}` must be a log, got None",
+                    hint="Give a path, a glob, a folder, or an Arrow-compatible table.",
+                )
         logs = {part: open_log(log) for part, log in given.items() if log is not None}
         return cls(logs=logs, tables=tables or {})
 
