@@ -47,9 +47,29 @@ def test_equal_weights_by_hand() -> None:
     }
     layout = Layout(ids=(), numerics=(), ragged=(), vectors=(), tasks=(), num_rows=0, targets=stats)
     weights = default_weights(SCHEMA, layout)
-    assert weights == pytest.approx(
-        {"click": 4.0, "buy": 2.0, "report": -100.0, "watch": 1 / 2000, "price": 0.25}
-    )
+    by_hand = {"click": 4.0, "buy": 8.0, "report": -100.0, "watch": 1 / 2000, "price": 65**-0.5}
+    assert weights == pytest.approx(by_hand)
+    # One click in four of a log that kept every third negative: one in ten of all.
+    thinned = (Binary(name="click", keep_rate=1 / 3), *SCHEMA.tasks[1:])
+    weights = default_weights(SCHEMA.model_copy(update={"tasks": thinned}), layout)
+    assert weights == pytest.approx({**by_hand, "click": 10.0, "buy": 20.0})
+
+
+def test_by_the_default_weights_every_task_gives_a_perfect_model_as_much() -> None:
+    schema, layout = feeds.bundle().schema, feeds.bundle().encoders.layout
+    weights = default_weights(schema, layout)
+    labels = {
+        task.name: np.nan_to_num(feeds.log()[task.label].to_numpy(zero_copy_only=False) * 1.0)
+        for task in schema.tasks
+    }
+    given = {name: score(schema, labels, {name: weight}) for name, weight in weights.items()}
+    for task in schema.tasks:
+        if task.kind == "binary":
+            sign = -1 if task.sign == "bad" else 1
+            assert given[task.name].mean() == pytest.approx(sign, rel=1e-6), task.name
+    times = feeds.log()["watch_time_s"].to_numpy(zero_copy_only=False)[labels["click"] == 1]
+    typical = np.expm1(np.log1p(times).mean())
+    assert given["watch_time"].mean() == pytest.approx(times.mean() / typical, rel=1e-6)
 
 
 def test_a_task_never_positive_weighs_nothing() -> None:

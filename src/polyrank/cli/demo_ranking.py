@@ -52,8 +52,9 @@ def show_request(out: Console, scorer: Scorer, log: pa.Table) -> None:
     show_title(out, "One request of that day, ranked anew")
     show_cells(out, list(columns), zip(*columns.values(), strict=True))
     out.print(
-        "was: its place in the log. long_view, purchase and watch_time are given a click. By the\n"
-        "score every objective counts about equally. Only a simulation knows the last two columns.",
+        "was: its place in the log. long_view, purchase and watch_time are given a click. In the\n"
+        "score every objective counts about equally on average. Only a simulation knows the last\n"
+        "two columns.",
         style="dim",
     )
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyrank.data import Layout
+from polyrank.data import Layout, TargetStats
 from polyrank.errors import ConfigError, suggest
-from polyrank.schema import Binary, Duration, Regression, Schema
+from polyrank.schema import Binary, Duration, Schema, Task
 
 Predictions = Mapping[str, NDArray[np.float64]]
 
@@ -23,13 +23,16 @@ Predictions = Mapping[str, NDArray[np.float64]]
 def default_weights(schema: Schema, layout: Layout) -> dict[str, float]:
     """Weights under which every task contributes about equally on average: the field's usual start.
 
-    A task weighs 1 over its training mean (a duration: exp(mean log) - 1; a regression: its
-    standard deviation, since its mean may be 0), negative where ``sign`` is bad. It is a start, not
-    a choice: give ``by`` to rank by what you value.
+    A task weighs 1 over its typical value in the training split times the rates of its sample
+    space, the factors by which ``score`` multiplies it; negative where ``sign`` is bad. Typical is
+    the rate of a binary task, with all negatives that the log dropped; exp(mean log) - 1 of a
+    duration; the root mean square of a regression, whose mean may be 0. It is a start, not a
+    choice: give ``by`` to rank by what you value.
     """
+    typical = {task.name: _typical(task, layout.targets[task.name]) for task in schema.tasks}
     weights = {}
     for task in schema.tasks:
-        scale = _scale(task, layout)
+        scale = math.prod(typical[name] for name in (task.name, *schema.space(task.name)))
         weights[task.name] = (-1.0 if task.sign == "bad" else 1.0) / scale if scale > 0 else 0.0
     return weights
 
@@ -37,10 +40,12 @@ def default_weights(schema: Schema, layout: Layout) -> dict[str, float]:
 def score(
     schema: Schema, predictions: Predictions, weights: Mapping[str, float]
 ) -> NDArray[np.float64]:
-    """(N,) weighted sum of the expected values of the tasks.
+    """(N,) weighted sum of the tasks' predictions.
 
     A task within another is multiplied by the probabilities of its sample space, so that
-    P(purchase | click) enters as P(click and purchase).
+    P(purchase | click) enters as P(click and purchase). What a binary task adds is an expected
+    value; what a duration or regression adds is not, since their heads predict what minimises a
+    Huber loss: a value between median and mean, for durations one near the median.
 
     Raises:
         ConfigError: A weight names no task or is not finite, or all are 0.
@@ -77,10 +82,9 @@ def _check(weights: Any, predictions: Predictions) -> None:
         raise ConfigError("every weight of the ranking is 0", hint="Weigh at least one task.")
 
 
-def _scale(task: Binary | Regression | Duration, layout: Layout) -> float:
-    stats = layout.targets[task.name]
+def _typical(task: Task, stats: TargetStats) -> float:
     if isinstance(task, Binary):
-        return stats.mean
+        return stats.mean / (stats.mean + (1 - stats.mean) / task.keep_rate)
     if isinstance(task, Duration):
         return math.expm1(stats.mean) / task.seconds_per_unit
-    return stats.std
+    return math.hypot(stats.mean, stats.std)

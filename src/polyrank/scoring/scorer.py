@@ -104,7 +104,7 @@ class Scorer:
             candidates: As in ``score``.
             by: Weight by task of the sum that is ranked by, each task's prediction multiplied by
                 the probabilities of its sample space; null: weights under which every task
-                contributes about equally, negative where less is better.
+                contributes about equally on average, negative where less is better.
             keep: Columns to copy beside the keys.
 
         Returns:
