@@ -51,6 +51,22 @@ def test_slices_and_chosen_metrics(scorer: Scorer) -> None:
     assert {row.slice for row in result.rows} == {None} | {f"surface={s}" for s in surfaces}
 
 
+def test_slices_by_large_ids_keep_each_id_where_some_are_null(scorer: Scorer) -> None:
+    ids: list[int | None] = [2**60 + place % 4 for place in range(feeds.log().num_rows)]
+    ids[-1] = None
+    log = feeds.log().append_column("advertiser", pa.array(ids, pa.int64()))
+    reader = Reader(open_log(log, chunk_rows=500), scorer.bundle.schema, extra=["advertiser"])
+    config = EvaluationConfig(metrics=("ratio", "mae"), slices=("advertiser",), resamples=0)
+    result = evaluate_rows(scorer, reader.chunks("all"), config)
+    rows = {row.slice: row.rows for row in result.rows if row.task == "click" and row.slice}
+    quarter = log.num_rows // 4
+    assert rows == {
+        **{f"advertiser={2**60 + code}": quarter for code in range(3)},
+        f"advertiser={2**60 + 3}": quarter - 1,
+        "advertiser=null": 1,
+    }
+
+
 def test_an_unknown_metric_is_refused(scorer: Scorer) -> None:
     with pytest.raises(ConfigError, match="auk"):
         evaluate_log(scorer, feeds.log(), EvaluationConfig(metrics=("auk",), resamples=0))

@@ -142,6 +142,8 @@ def _slice_values(chunk: pa.Table, name: str) -> NDArray[Any]:
             f"column {name!r} holds {column.type}, by which no slice can be made",
             hint="Slice by a column of single values.",
         )
+    if pa.types.is_integer(column.type) and column.null_count:
+        column = column.cast(pa.large_string())  # else numpy makes floats of them
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
