@@ -160,7 +160,7 @@ def test_5000_states_none_corrupt_none_lost(memory: Path) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_100000_states_none_corrupt_none_lost(memory: Path) -> None:
     assert _enumerate(memory, saves=40, each=1_500) >= 100_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from polyrank.data.join import Join
 from polyrank.data.preflight import (
     Column,
+    files_of,
     inspect_source,
     refuse_all,
     shared_type_problems,
@@ -80,12 +81,13 @@ def try_plan(source: Source, request: Request) -> tuple[Plan, list[DataError]]:
     typed, columns, problems = inspect_source(source, own, given)
     read = {name: column.dtype for name, column in columns.items()}
     join = _agreeing(request.join, wanted, joined, read)
+    origins = [part.origin for part in source.parts()]
     added = _types(join, joined)
     problems += [
         *_clashes(request, wanted, givers, names),
         *_unloaded(wanted, joined, added),
-        *_key_types(request, columns),
-        *shared_type_problems(wanted, {**read, **added}),
+        *_key_types(request, columns, origins),
+        *shared_type_problems(wanted, {**read, **added}, origins),
     ]
     ignored = tuple(name for name in names if name not in wanted)
     return Plan(source=typed, columns=columns, joined=added, join=join, ignored=ignored), problems
@@ -174,7 +176,9 @@ def _unloaded(
             )
 
 
-def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[DataError]:
+def _key_types(
+    request: Request, columns: Mapping[str, Column], origins: Sequence[str]
+) -> Iterator[DataError]:
     for side in request.schema.tables:
         key = request.join.tables[side.name].schema.field(side.key).type
         own = columns.get(side.on)
@@ -182,6 +186,7 @@ def _key_types(request: Request, columns: Mapping[str, Column]) -> Iterator[Data
             yield DataError(
                 f"column {side.on!r} of the log is {own.dtype}, and the key {side.key!r} of table "
                 f"{side.name!r} is {key}: no row would be found",
+                where=files_of(origins),
                 hint="Give both the same type.",
             )
 

@@ -38,7 +38,7 @@ class Findings:
     def problems(self) -> list[DataError]:
         """One error a problem."""
         return [
-            DataError(message, where=_files(origins), hint=hint)
+            DataError(message, where=files_of(origins), hint=hint)
             for (message, hint), origins in self._origins.items()
         ]
 
@@ -135,13 +135,14 @@ def _refusals(wanted: Wanted, parts: Sequence[Part], findings: Findings) -> Iter
 
 
 def shared_type_problems(
-    wanted: Mapping[str, Wanted], dtypes: Mapping[str, Any]
+    wanted: Mapping[str, Wanted], dtypes: Mapping[str, Any], origins: Sequence[str]
 ) -> Iterator[DataError]:
     """Lists of ids that share the vocabulary of a column with ids of another kind.
 
     Args:
         wanted: Every column used, with its uses.
         dtypes: The types handed on, joined columns included.
+        origins: The files of the log.
     """
     for name, use in wanted.items():
         dtype = dtypes.get(name)
@@ -153,10 +154,12 @@ def shared_type_problems(
         yield DataError(
             f"column {name!r} ({use.owners}) holds ids of {dtype.value_type}, and column "
             f"{use.shares!r}, whose vocabulary it shares, of {shared}",
+            where=files_of(origins),
             hint="Give both the same type.",
         )
 
 
-def _files(origins: Sequence[str]) -> str:
+def files_of(origins: Sequence[str]) -> str:
+    """The first file by name, the others by their number."""
     more = len(origins) - 1
     return origins[0] if not more else f"{origins[0]} and {more} more file{'s' * (more > 1)}"
