@@ -50,7 +50,7 @@ def batch_of(numbers: list[int]) -> Batch:
         numeric_BN=(n / 3).float()[:, None],
         ragged={"few": lists_of(numbers, 2), "many": lists_of(numbers, 7)},
         vectors={"image": torch.stack([n, n + 1, -n], 1).float()},
-        labels_BT=torch.stack([n % 2, n % 3, n % 7], 1).float(),
+        labels_BT=2.0**40 + torch.stack([n % 2, n % 3, n % 7], 1).double() / 3,
         observed_BT=torch.stack([n % 2 == 0, n % 3 == 0, n % 5 == 0], 1),
         weight_B=(n % 4).float(),
         groups={"user": n * 2**33 - 7, "request": -n},

@@ -15,7 +15,7 @@ from polyrank.errors import ConfigError
 from polyrank.model import Towers
 from polyrank.ranker import Ranker
 from polyrank.run import train_bundle
-from polyrank.schema import parse
+from polyrank.schema import Numeric, Regression, Schema, parse
 from polyrank.scoring import SCORE, Scorer
 from polyrank.sharing import MMoE
 from polyrank.training import Sources
@@ -49,6 +49,22 @@ def test_what_is_saved_scores_what_was_fitted(fitted: Ranker, tmp_path: Path) ->
     assert loaded.rank(held_out.slice(0, 9)).equals(fitted.rank(held_out.slice(0, 9)))
     alone = pa.concat_tables([loaded.score(held_out.slice(row, 1)) for row in range(20)])
     assert alone.equals(before.slice(0, 20))
+
+
+def test_the_error_reported_of_a_label_with_a_large_offset_is_true() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=900)
+    log = pa.table({"x": x, "y": 1.7e9 + np.tanh(x) + rng.normal(0, 0.1, 900)})
+    ranker = Ranker(
+        Schema(features=(Numeric(name="x"),), tasks=(Regression(name="y"),)),
+        training=TrainingConfig(epochs=2, batch_size=64, learning_rate=0.01, precision="fp32"),
+        evaluation=EvaluationConfig(resamples=0),
+    ).fit(log.slice(0, 600), log.slice(600))
+    held_out = log.slice(600)
+    error = ranker.score(held_out)["predicted_y"].to_numpy() - held_out["y"].to_numpy()
+    reported = ranker.evaluate(held_out).value("y", "mae")
+    assert reported == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert reported < 0.5
 
 
 def test_what_is_loaded_trains_the_same_model_again(tmp_path: Path) -> None:

@@ -119,6 +119,27 @@ def test_validation_weighs_the_negatives_of_a_thinned_log(tmp_path: Path) -> Non
     assert result.history[-1].metrics["click.log_loss"] == pytest.approx(expected)
 
 
+def test_a_large_offset_of_a_label_leaves_no_trace(tmp_path: Path) -> None:
+    """1.7e9 in float32 is a multiple of 128: nothing of a spread of 1 would be left."""
+    schema = Schema(features=(Numeric(name="x"),), tasks=(Regression(name="y"),))
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=900)
+    plain = 2.0**-10 * np.round(2.0**10 * (np.tanh(x) + rng.normal(0, 0.1, 900)))
+    histories = []
+    for offset in (0.0, 1.7e9):
+        rows = pa.table({"x": x, "y": plain + offset})
+        cache = tmp_path / f"cache {offset}"
+        log = prepared(cache, rows.slice(0, 600), rows.slice(600), schema)
+        result = train(config(schema, epochs=4), log, tmp_path / f"run {offset}")
+        histories.append([entry.metrics["y.mae"] for entry in result.history])
+        predicted = [result.model.predict(batch)["y"] for batch in log.validation.whole()]
+        error = torch.cat(predicted).detach().numpy() - rows["y"].to_numpy()[600:]
+        assert histories[-1][-1] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert histories[1] == pytest.approx(histories[0], rel=1e-3)
+    assert histories[0][-1] is not None
+    assert histories[0][-1] < 0.3
+
+
 @pytest.mark.parametrize("patience", [1, 2])
 def test_early_stopping_waits_for_patience_evaluations(
     log: Prepared, tmp_path: Path, patience: int

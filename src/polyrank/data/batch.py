@@ -46,7 +46,8 @@ class Batch:
     vectors: Mapping[str, Tensor]
     """float32, (B, dim) each."""
     labels_BT: Tensor | None = None
-    """float32 in the label's unit; 0 where not observed (read it through ``observed_BT``)."""
+    """float64 in the label's unit, since an offset (a time, say) may leave float32 nothing of the
+    differences; 0 where not observed (read it through ``observed_BT``)."""
     observed_BT: Tensor | None = None
     """bool: the label was observed and its sample space holds."""
     weight_B: Tensor | None = None

@@ -254,7 +254,7 @@ class Encoders:
             numeric_BN=batch.numeric_BN,
             ragged=batch.ragged,
             vectors=batch.vectors,
-            labels_BT=torch.from_numpy(labels_BT.astype(np.float32)),
+            labels_BT=torch.from_numpy(labels_BT),
             observed_BT=torch.from_numpy(observed_BT),
             weight_B=torch.from_numpy(weight_B.astype(np.float32)),
             groups={

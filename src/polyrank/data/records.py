@@ -1,9 +1,10 @@
 """Encoded rows as fixed-width records, the form in which they are kept and shuffled.
 
 One record holds everything of a row but the ids of its ragged features, so that a shuffle moves a
-row with one copy. In order: groups (int64), then 4 bytes each: table rows (int32), numbers,
-vectors, labels and weight (float32), lengths of the ragged features (int32), then a byte a task for
-"observed", padded to 8. Shapes: B rows, V ids in all rows of a ragged feature.
+row with one copy. In order, 8 bytes each: groups (int64), labels (float64); then 4 bytes each:
+table rows (int32), numbers, vectors and weight (float32), lengths of the ragged features (int32);
+then a byte a task for "observed", padded to 8. Shapes: B rows, V ids in all rows of a ragged
+feature.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class RecordFormat:
         vector_widths = [(f"vector {column.name}", column.dim) for column in self.layout.vectors]
         widths = [
             ("groups", 2 * len(self.groups)),
+            ("labels", 2 * len(self.layout.tasks)),
             ("ids", len(self.layout.ids)),
             ("numerics", len(self.layout.numerics)),
             *vector_widths,
-            ("labels", len(self.layout.tasks)),
             ("weight", 1),
             ("lengths", len(self.layout.ragged)),
         ]
@@ -87,6 +88,7 @@ class RecordFormat:
             "ragged": [column.name for column in layout.ragged],
             "vectors": [[column.name, column.dim] for column in layout.vectors],
             "tasks": list(layout.tasks),
+            "labels": "float64",
             "row_bytes": self.row_bytes,
         }
 
@@ -104,7 +106,7 @@ class RecordFormat:
         floats[:, self._words["numerics"]] = batch.numeric_BN.numpy()
         for column in self.layout.vectors:
             floats[:, self._words[f"vector {column.name}"]] = batch.vectors[column.name].numpy()
-        floats[:, self._words["labels"]] = batch.labels_BT.numpy()
+        records.view(np.float64)[:, self._labels] = batch.labels_BT.numpy()
         floats[:, self._words["weight"]] = batch.weight_B.numpy()[:, None]
         ragged = [batch.ragged[column.name] for column in self.layout.ragged]
         for place, lists in enumerate(ragged):
@@ -118,6 +120,7 @@ class RecordFormat:
         integers = torch.from_numpy(records.view(np.int32))
         floats = torch.from_numpy(records.view(np.float32))
         codes = torch.from_numpy(records.view(np.int64))
+        doubles = torch.from_numpy(records.view(np.float64))
         lengths = integers[:, words["lengths"]].to(torch.int64)
         return Batch(
             ids_BF=_own(integers[:, words["ids"]], torch.int64),
@@ -135,7 +138,7 @@ class RecordFormat:
                 column.name: _own(floats[:, words[f"vector {column.name}"]], torch.float32)
                 for column in self.layout.vectors
             },
-            labels_BT=_own(floats[:, words["labels"]], torch.float32),
+            labels_BT=_own(doubles[:, self._labels], torch.float64),
             observed_BT=_own(torch.from_numpy(records[:, self._observed]), torch.bool),
             weight_B=_own(floats[:, words["weight"].start], torch.float32),
             groups={
@@ -172,6 +175,11 @@ class RecordFormat:
             Rows(head.records, tuple(first for first, _ in pairs)),
             Rows(rows.records[at:], tuple(rest for _, rest in pairs)),
         )
+
+    @property
+    def _labels(self) -> slice:
+        """In steps of 8 bytes."""
+        return slice(len(self.groups), len(self.groups) + len(self.layout.tasks))
 
     @property
     def _observed(self) -> slice:

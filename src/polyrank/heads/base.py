@@ -26,7 +26,7 @@ class Head(ABC):
 
         Args:
             logits_BL: The tower's output.
-            labels_B: Labels in the user's unit.
+            labels_B: Labels in the user's unit, float64 where float32 would lose of them.
         """
 
     @abstractmethod

@@ -31,7 +31,7 @@ class BinaryHead(Head):
     def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
         """log(1 + exp(-z)) for label 1, log(1 + exp(z)) for label 0."""
         return F.binary_cross_entropy_with_logits(
-            logits_BL[:, 0].float(), labels_B, reduction="none"
+            logits_BL[:, 0].float(), labels_B.float(), reduction="none"
         )
 
     def predict(self, logits_BL: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ class DurationHead(Head):
 
     def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
-        target_B = (torch.log1p(labels_B * self._seconds) - self._mean) / self._std
+        log_B = torch.log1p(labels_B.double() * self._seconds)
+        target_B = ((log_B - self._mean) / self._std).float()
         return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
 
     def predict(self, logits_BL: Tensor) -> Tensor:

@@ -12,7 +12,10 @@ from polyrank.schema import Regression
 
 
 class RegressionHead(Head):
-    """Huber (1964) on (label - mean) / std of the training split; predicts in the label's unit."""
+    """Huber (1964) on (label - mean) / std of the training split; predicts in the label's unit.
+
+    The value that minimises this loss lies between the label's median and its mean.
+    """
 
     def __init__(self, task: Regression, stats: TargetStats) -> None:
         self._delta = task.delta
@@ -24,7 +27,7 @@ class RegressionHead(Head):
 
     def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
-        target_B = (labels_B - self._mean) / self._std
+        target_B = ((labels_B.double() - self._mean) / self._std).float()
         return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
 
     def predict(self, logits_BL: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def _observations(
     assert batch.labels_BT is not None
     assert batch.observed_BT is not None
     assert batch.weight_B is not None
-    labels_BT = batch.labels_BT.double().numpy()
+    labels_BT = batch.labels_BT.numpy()
     observed_BT = batch.observed_BT.numpy()
     return Observations(
         predictions=predictions,

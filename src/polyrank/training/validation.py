@@ -136,7 +136,7 @@ class Truth:
     """What was observed in an encoded log, in its order; features are not kept."""
 
     schema: Schema
-    labels_NT: NDArray[np.float32]
+    labels_NT: NDArray[np.float64]
     observed_NT: NDArray[np.bool_]
     weight_N: NDArray[np.float32]
     groups: Mapping[str, NDArray[np.int64]]
