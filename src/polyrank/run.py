@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +18,9 @@ from rich.status import Status
 from polyrank.bundle import Bundle, Card, DataDates, describe_tasks, environment, save_bundle
 from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader
-from polyrank.errors import ConfigError, suggest
+from polyrank.errors import ConfigError, PolyrankError, suggest
 from polyrank.evaluation import Evaluation
-from polyrank.scoring import Scorer, check_evaluation, evaluate_rows
+from polyrank.scoring import Scorer, check_evaluation, check_slices, evaluate_rows
 from polyrank.training import (
     Observer,
     Prepared,
@@ -40,6 +41,7 @@ HELD_OUT = ("validation", "test")
 
 
 _STAGES = {"fit": "fit encoders"}
+_SAFE = "The bundle is saved, without metrics: `polyrank evaluate` or `train --resume` gives them."
 
 
 class Watcher:
@@ -162,14 +164,19 @@ def train_bundle(
         watcher.done()
         for notice in prepared.notices:
             watcher.notice(notice)
+        parts = [part for part in HELD_OUT[: 1 + test] if part in prepared.data_dates]
+        if config.evaluation.slices:
+            for part in parts:
+                chunks = _rows_of(config, sources, prepared.tables, part)
+                check_slices(chunks, config.evaluation.slices)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
         bundle = _bundle(config, prepared, result)
-        if is_main_process():
-            bundle = _evaluated(bundle, config, sources, HELD_OUT[: 1 + test], watcher)
-        if save and is_main_process():
-            version = save_bundle(bundle, run_dir / BUNDLE, replace=True)
-            bundle = _replaced(bundle, version=version)
-        return bundle
+        if not is_main_process():
+            return bundle
+        folder = run_dir / BUNDLE if save else None
+        return _finished(
+            bundle, folder, lambda: _evaluated(bundle, config, sources, parts, watcher)
+        )
 
 
 def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
@@ -212,12 +219,28 @@ def _bundle(config: RunConfig, prepared: Prepared, result: TrainResult) -> Bundl
     )
 
 
+def _finished(trained: Bundle, folder: Path | None, evaluated: Callable[[], Bundle]) -> Bundle:
+    """The bundle with its metrics, saved; without them, if evaluation fails, but saved."""
+    bundle = trained
+    try:
+        bundle = evaluated()
+    except PolyrankError as error:
+        if folder is not None:
+            error.hint = " ".join(text for text in (error.hint, _SAFE) if text)
+        raise
+    finally:
+        if folder is not None:
+            version = save_bundle(bundle, folder, replace=True)
+            bundle = _replaced(bundle, version=version)
+    return bundle
+
+
 def _evaluated(
     bundle: Bundle, config: RunConfig, sources: Sources, parts: Sequence[str], watcher: Watcher
 ) -> Bundle:
-    """The bundle with metrics of those ``parts`` that there are in its card."""
+    """The bundle with metrics of ``parts`` in its card."""
     metrics = {}
-    for part in (part for part in parts if part in bundle.card.data):
+    for part in parts:
         watcher.stage(f"evaluate {part}", bundle.card.data[part].rows)
         metrics[part] = _evaluate(bundle, config, sources, part).to_json()
     watcher.done()
@@ -226,9 +249,16 @@ def _evaluated(
 
 def _evaluate(bundle: Bundle, config: RunConfig, sources: Sources, part: str) -> Evaluation:
     """A part of the run's own log, read anew and scored as any table would be."""
-    reader = reader_of(config, sources, bundle.tables, part, extra=config.evaluation.slices)
-    chunks = reader.chunks(part if WHOLE in sources.logs else "all")  # type: ignore[arg-type]
+    chunks = _rows_of(config, sources, bundle.tables, part)
     return evaluate_rows(Scorer(bundle), chunks, config.evaluation)
+
+
+def _rows_of(
+    config: RunConfig, sources: Sources, tables: Mapping[str, pa.Table], part: str
+) -> Iterator[pa.Table]:
+    """The rows of a part, with the columns it is reported by."""
+    reader = reader_of(config, sources, tables, part, extra=config.evaluation.slices)
+    return reader.chunks(part if WHOLE in sources.logs else "all")  # type: ignore[arg-type]
 
 
 def reader_of(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from polyrank.config import RunConfig, load_config
-from polyrank.errors import ConfigError
+from polyrank.bundle import load_bundle
+from polyrank.config import DataConfig, RunConfig, load_config
+from polyrank.data import TimeSplit
+from polyrank.errors import ConfigError, PolyrankError
 from polyrank.run import Watcher, evaluations, progress, train_bundle
 from polyrank.schema import parse
+from polyrank.scoring import Scorer
 from polyrank.simulation import Feed, feed_schema
 from polyrank.training import RunPlan, Sources, open_sources
 from tests.cli.workbench import FEED, feed_log, run, schema_tree, tree_of, write_run
@@ -120,3 +125,50 @@ def test_notices_of_the_log_are_told(tmp_path: Path) -> None:
     outcome = run("train", write_run(tmp_path, log))
     assert "nothing reads the columns" in outcome.err
     assert "unread" in outcome.err
+
+
+class Untrained(Recorder):
+    """Fails where training begins."""
+
+    def begin(self, plan: RunPlan) -> None:
+        raise AssertionError("the loop began")
+
+
+def test_slices_of_too_many_values_are_refused_before_training(tmp_path: Path) -> None:
+    rows = pa.array(np.arange(feed_log().num_rows))
+    path = write_run(tmp_path, feed_log().append_column("row", rows))
+    config = load_config(path, ["evaluation.slices=[surface, row]"])
+    sources = open_sources(config.data, tmp_path)
+    watcher = Watcher(Untrained())
+    wide = config.model_copy(update={"data": _validation_of(config, 1500)})
+    with pytest.raises(ConfigError, match="'row' has more than 1000 values") as caught:
+        train_bundle(wide, sources, tmp_path / "run", watcher=watcher, save=True)
+    assert caught.value.where == "evaluation.slices"
+    bundle = train_bundle(config, sources, tmp_path / "run", save=True)
+    slices = {row.slice for row in evaluations(bundle)["validation"].rows}
+    assert slices >= {"row=1600", "row=1999", f"surface={feed_log()['surface'][1600]}"}
+
+
+def _validation_of(config: RunConfig, rows: int) -> DataConfig:
+    first = feed_log()["time_ms"][-rows].as_py()
+    return config.data.model_copy(update={"split": TimeSplit(validation_from=first)})
+
+
+def test_a_fault_of_the_evaluation_does_not_lose_what_was_trained(tmp_path: Path) -> None:
+    path = write_run(tmp_path)
+    config = load_config(path)
+    whole = train_bundle(config, open_sources(config.data, tmp_path), tmp_path / "whole", save=True)
+    watcher = Watcher(Thief(tmp_path / "log.parquet"))
+    sources = open_sources(config.data, tmp_path)
+    with pytest.raises(PolyrankError, match="bundle is saved, without metrics"):
+        train_bundle(config, sources, tmp_path / "run", watcher=watcher, save=True)
+    saved = load_bundle(tmp_path / "run" / "bundle")
+    assert saved.card.metrics == {}
+    held_out = feed_log().slice(2000)
+    assert Scorer(saved).score(held_out).equals(Scorer(whole).score(held_out))
+    write_run(tmp_path)
+    sources = open_sources(config.data, tmp_path)
+    with pytest.raises(PolyrankError) as unsaved:
+        train_bundle(config, sources, tmp_path / "other", watcher=watcher)
+    assert "saved" not in str(unsaved.value)
+    assert not (tmp_path / "other" / "bundle").exists()

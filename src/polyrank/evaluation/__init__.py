@@ -29,7 +29,7 @@ Measure(value=nan, reason='only one class: no negative label')
 from polyrank.evaluation._auc import auc
 from polyrank.evaluation._compare import Comparison, ComparisonRow, compare
 from polyrank.evaluation._ece import ece, ece_with
-from polyrank.evaluation._evaluate import evaluate
+from polyrank.evaluation._evaluate import MAX_SLICE_VALUES, evaluate
 from polyrank.evaluation._evaluation import Evaluation, EvaluationRow
 from polyrank.evaluation._gauc import gauc
 from polyrank.evaluation._log_loss import log_loss
@@ -49,6 +49,7 @@ from polyrank.evaluation._xauc import xauc
 from polyrank.evaluation.selection import Selection
 
 __all__ = [
+    "MAX_SLICE_VALUES",
     "METRICS",
     "NO_GROUP",
     "Comparison",

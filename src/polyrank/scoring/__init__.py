@@ -12,6 +12,7 @@ from polyrank.scoring.evaluation import (
     observe_log,
 )
 from polyrank.scoring.scorer import PREFIX, SCORE, Scorer
+from polyrank.scoring.slices import check_slices
 
 __all__ = [
     "PREFIX",
@@ -20,6 +21,7 @@ __all__ = [
     "Scorer",
     "TorchEngine",
     "check_evaluation",
+    "check_slices",
     "compare_scorers",
     "evaluate_log",
     "evaluate_rows",
