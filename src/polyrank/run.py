@@ -287,7 +287,7 @@ def _card(config: RunConfig, prepared: Prepared, result: TrainResult) -> Card:
         },
         ledger={
             "read": ledger.read,
-            "trained": ledger.trained,
+            "used": ledger.used,
             "masked": ledger.masked,
             "quarantined": ledger.quarantined,
             "filtered": sum(ledger.filtered.values()),

@@ -46,8 +46,12 @@ def test_it_says_what_it_does_and_how_long_it_took(shown: Outcome, folder: Path)
     assert f"simulated {ROWS:,} impressions into {folder / 'log.parquet'}" in shown.err
     assert "training 6 tasks on" in shown.err
     assert "nothing reads" not in shown.err
-    told = f"rows read {ROWS:,} = trained {ROWS:,} + masked 0 + quarantined 0 + filtered 0"
+    told = f"rows read {ROWS:,} = used {ROWS:,} + masked 0 + quarantined 0 + filtered 0"
     assert told in shown.out
+    used = pq.read_table(folder / "last_day.parquet").num_rows
+    assert re.search(
+        rf"^used by part: train [\d,]+, validation [\d,]+, test {used:,}$", shown.out, re.M
+    )
     assert re.search(rf"^\d+ s for {ROWS:,} impressions", shown.out, re.MULTILINE)
 
 

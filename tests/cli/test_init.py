@@ -60,7 +60,7 @@ def test_a_parquet_log_trains_as_it_stands(log: Path, tmp_path: Path) -> None:
     assert config.schema_ == guess_schema(feed_log()).schema
     assert config.data.log == "log.parquet"
     ledger = train(tmp_path / "ranker.yaml")
-    assert ledger.startswith(f"rows read {ROWS:,} = trained {ROWS:,} ")
+    assert ledger.startswith(f"rows read {ROWS:,} = used {ROWS:,} ")
 
 
 def test_validation_and_test_are_the_last_tenths(log: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_csv_log_trains_as_it_stands(tmp_path: Path) -> None:
     assert config.schema_.keys.time == "shown_at"
     kinds = {feature.name: feature.kind for feature in config.schema_.features}
     assert kinds["item_tags"] == "bag"
-    assert train(tmp_path / "ranker.yaml").startswith(f"rows read {ROWS:,} = trained {ROWS:,} ")
+    assert train(tmp_path / "ranker.yaml").startswith(f"rows read {ROWS:,} = used {ROWS:,} ")
 
 
 def test_a_folder_of_files_with_a_side_table(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_folder_of_files_with_a_side_table(tmp_path: Path) -> None:
     assert config.data.log == "log"
     assert config.data.tables == {"items": "items.csv"}
     assert {"item_category", "item_length_s"} <= set(config.schema_.feature_columns())
-    assert train(out).startswith(f"rows read {ROWS:,} = trained {ROWS:,} ")
+    assert train(out).startswith(f"rows read {ROWS:,} = used {ROWS:,} ")
 
 
 def test_a_log_elsewhere_keeps_its_whole_path_and_no_variable_moves_it(
@@ -170,7 +170,7 @@ def test_labels_by_name(tmp_path: Path) -> None:
     assert isinstance(rich, Binary)
     assert rich.positive == ("50000+.",)
     assert config.data.split == RandomSplit(validation=0.1, test=0.1)
-    assert train(out).startswith("rows read 1,500 = trained 1,500 ")
+    assert train(out).startswith("rows read 1,500 = used 1,500 ")
 
 
 @pytest.mark.parametrize(
@@ -364,4 +364,4 @@ class TestRealLogs:
         assert config.schema_.task_names == ("income", "never_married")
         words = ["--set", "training.batch_size=4096", "--output", tmp_path / "run"]
         told = succeed("train", out, *TINY, *words).splitlines()[0]
-        assert told.startswith("rows read 99,762 = trained 99,762 ")
+        assert told.startswith("rows read 99,762 = used 99,762 ")

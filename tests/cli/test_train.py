@@ -25,7 +25,7 @@ from tests.cli.workbench import (
     write_yaml,
 )
 
-FIRST = f"rows read {ROWS:,} = trained {ROWS:,} + masked 0 + quarantined 0 + filtered 0"
+FIRST = f"rows read {ROWS:,} = used {ROWS:,} + masked 0 + quarantined 0 + filtered 0"
 
 
 def test_a_run_ends_with_ledger_metrics_and_bundle(tmp_path: Path) -> None:
@@ -184,12 +184,16 @@ def test_the_ledger_is_exact(tmp_path: Path) -> None:
     config = write_run(tmp_path, _dirty_log(), schema=schema)
     assert run("train", config).code == 3
     out = succeed("train", config, "--set", "data.max_quarantine_share=0.01", "--quiet")
-    line = f"rows read {ROWS + 5:,} = trained {ROWS - 7:,} + masked 4 + quarantined 3 + filtered 5"
+    line = f"rows read {ROWS + 5:,} = used {ROWS - 7:,} + masked 4 + quarantined 3 + filtered 5"
     assert out.splitlines()[0] == line
+    parts = load_bundle(tmp_path / "run" / "bundle").card.ledger["parts"]
+    told = ", ".join(f"{p} {parts[p]['used']:,}" for p in ("train", "validation", "test"))
+    assert out.splitlines()[1] == f"used by part: {told}"
+    assert sum(counts["used"] for counts in parts.values()) == ROWS - 7
     aside = pq.read_table(tmp_path / "run" / "quarantine.parquet")
     assert aside["quarantine_column"].to_pylist() == ["watch_time_s"] * 3
     ledger = load_bundle(tmp_path / "run" / "bundle").card.ledger
-    fates = ("trained", "masked", "quarantined", "filtered")
+    fates = ("used", "masked", "quarantined", "filtered")
     assert ledger["read"] == sum(ledger[fate] for fate in fates)
 
 
@@ -201,4 +205,6 @@ def test_a_task_of_one_class_trains_and_its_metrics_have_a_reason(tmp_path: Path
     out = succeed("train", config, "--quiet")
     assert "undefined: AUC of report: only one class: no positive label" in out
     checked = succeed("validate", config)
-    assert "warning: task 'report': all 2400 observed labels are 0" in checked
+    assert (
+        "warning: task 'report': all 1600 observed labels are 0 over the training rows" in checked
+    )

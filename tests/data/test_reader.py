@@ -359,7 +359,7 @@ def test_what_was_observed_is_what_plain_python_says(rows: list[tuple[Any, ...]]
     observed = observed_mask(table, CHAIN)
     assert {name: mask.tolist() for name, mask in observed.items()} == expected
     counts = reader.ledger.parts["all"]
-    assert counts.trained == sum(map(any, zip(*expected.values(), strict=True)))
+    assert counts.used == sum(map(any, zip(*expected.values(), strict=True)))
     assert counts.noted == {
         f"label {name!r} is 1 outside its sample space: masked": n
         for name, n in outside.items()

@@ -99,5 +99,5 @@ def expect_ledger(case: Case, counts: Counts | None) -> None:
     counts.check()
     filtered = {"duplicate": case.duplicates} if case.duplicates else {}
     trained = case.rows - case.bad_rows - case.duplicates - case.masked
-    told = (counts.read, counts.trained, counts.masked, counts.quarantined, counts.filtered)
+    told = (counts.read, counts.used, counts.masked, counts.quarantined, counts.filtered)
     assert told == (case.rows, trained, case.masked, case.bad_rows, filtered)

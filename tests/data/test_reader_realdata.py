@@ -83,7 +83,7 @@ def test_the_days_are_split_joined_and_counted() -> None:
     reader.ledger.check()
     assert reader.ledger.read == 94_784
     assert reader.ledger.quarantined == reader.ledger.masked == 0
-    assert reader.ledger.trained == sum(table.num_rows for table in tables.values())
+    assert reader.ledger.used == sum(table.num_rows for table in tables.values())
 
     # The same in plain Python: first of each row that is the same in all columns read.
     names = [name for name in reader.schema.names if name in pq.read_schema(KUAIRAND / LOG).names]

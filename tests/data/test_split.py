@@ -109,7 +109,7 @@ def test_the_gap_belongs_to_the_part_before_it() -> None:
     reader = Reader(open_log(table), SCHEMA, split=split)
     for part in ("train", "validation", "test"):
         list(reader.chunks(part))
-    counts = {part: (c.read, c.trained, c.filtered) for part, c in reader.ledger.parts.items()}
+    counts = {part: (c.read, c.used, c.filtered) for part, c in reader.ledger.parts.items()}
     assert counts == {
         "train": (40, 30, {"gap": 10}),
         "validation": (30, 20, {"gap": 10}),

@@ -112,7 +112,7 @@ def test_a_log_is_divided_encoded_and_accounted_for(split: tuple[RunConfig, Path
     assert prepared.train.num_rows == counts["train"]
     assert prepared.validation.num_rows == counts["validation"]
     assert prepared.test.num_rows == counts["test"]
-    assert prepared.ledger.read == 500 == prepared.ledger.trained + prepared.ledger.masked
+    assert prepared.ledger.read == 500 == prepared.ledger.used + prepared.ledger.masked
     click = rows["click"].to_numpy(zero_copy_only=False)
     assert prepared.ledger.masked == int(np.isnan(click).sum())
     assert prepared.data_dates == {

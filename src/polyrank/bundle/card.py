@@ -28,7 +28,7 @@ class Card(Declared):
     data: dict[str, DataDates]
     """By part: train, validation, test."""
     ledger: dict[str, Any] = {}
-    """How many rows were read, trained on, masked, quarantined and filtered."""
+    """How many rows were read, used (in any part), masked, quarantined and filtered."""
     metrics: dict[str, str] = {}
     """Evaluations by part, as the JSON text of an ``Evaluation``."""
     run: dict[str, Any] = {}

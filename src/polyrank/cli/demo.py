@@ -31,7 +31,7 @@ def demo(
     import time
 
     from polyrank.cli.demo_ranking import show_orders, show_request
-    from polyrank.cli.tables import console, ledger_line, show_evaluation
+    from polyrank.cli.tables import console, ledger_lines, show_evaluation
     from polyrank.run import BUNDLE, evaluations, progress, run_folder, train_bundle
     from polyrank.scoring import Scorer
     from polyrank.training import open_sources
@@ -47,7 +47,7 @@ def demo(
     with progress(quiet=quiet, notices=False) as watcher:
         sources = open_sources(config.data, folder)
         bundle = train_bundle(config, sources, run, watcher=watcher, save=True, test=True)
-    out.print(ledger_line(bundle.card.ledger))
+    out.print(ledger_lines(bundle.card.ledger))
     out.print()
     show_evaluation(out, evaluations(bundle)["test"], "The last day, which no choice has seen")
     scorer, last_day = Scorer(bundle), _last_day(log, config, folder / LAST_DAY)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyrank.bundle import Bundle
-from polyrank.cli.tables import console, ledger_line, show_evaluation
+from polyrank.cli.tables import console, ledger_lines, show_evaluation
 from polyrank.run import BUNDLE, evaluations
 
 
 def show_run(bundle: Bundle, folder: Path) -> None:
     """The row ledger, the metrics of each part evaluated, and where the bundle is."""
     out = console()
-    out.print(ledger_line(bundle.card.ledger))
+    out.print(ledger_lines(bundle.card.ledger))
     shown = evaluations(bundle)
     asked = bundle.card.run["evaluation"]["metrics"]
     for part, evaluation in shown.items():

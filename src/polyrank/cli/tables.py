@@ -115,12 +115,14 @@ def show_cells(
     out.print(table)
 
 
-def ledger_line(ledger: Mapping[str, Any]) -> str:
-    """read = trained + masked + quarantined + filtered, as one line."""
+def ledger_lines(ledger: Mapping[str, Any]) -> str:
+    """read = used + masked + quarantined + filtered; then the rows used by each part."""
+    parts = {part: ledger["parts"].get(part) for part in ("train", "validation", "test")}
+    used = ", ".join(f"{part} {counts['used']:,}" for part, counts in parts.items() if counts)
     return (
-        f"rows read {ledger['read']:,} = trained {ledger['trained']:,} + masked "
+        f"rows read {ledger['read']:,} = used {ledger['used']:,} + masked "
         f"{ledger['masked']:,} + quarantined {ledger['quarantined']:,} + filtered "
-        f"{ledger['filtered']:,}"
+        f"{ledger['filtered']:,}\nused by part: {used}"
     )
 
 

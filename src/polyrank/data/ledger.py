@@ -29,7 +29,7 @@ class Counts:
     """Rows of one part of the log."""
 
     read: int = 0
-    trained: int = 0
+    used: int = 0
     """At least one label was observed in its sample space."""
     masked: int = 0
     """None was."""
@@ -53,7 +53,7 @@ class Counts:
     def add(self, other: Counts) -> None:
         """Count further rows."""
         self.read += other.read
-        self.trained += other.trained
+        self.used += other.used
         self.masked += other.masked
         self.quarantined += other.quarantined
         for reason, count in other.filtered.items():
@@ -64,8 +64,8 @@ class Counts:
             self.labels.setdefault(task, LabelCount()).add(label)
 
     def check(self) -> None:
-        """Every row read is trained, masked, quarantined or filtered, and only one of them."""
-        told = self.trained + self.masked + self.quarantined + sum(self.filtered.values())
+        """Every row read is used, masked, quarantined or filtered, and only one of them."""
+        told = self.used + self.masked + self.quarantined + sum(self.filtered.values())
         assert self.read == told, f"the row ledger is off: {self.read} rows read, {told} told"
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,9 +109,9 @@ class Ledger:
         return self.total.read
 
     @property
-    def trained(self) -> int:
-        """Rows with an observed label, over all parts."""
-        return self.total.trained
+    def used(self) -> int:
+        """Rows with an observed label, over all parts: to train, to choose and to test on."""
+        return self.total.used
 
     @property
     def masked(self) -> int:
@@ -129,14 +129,9 @@ class Ledger:
         return self.total.filtered
 
     def check(self) -> None:
-        """read == trained + masked + quarantined + filtered, in every part."""
+        """read == used + masked + quarantined + filtered, in every part."""
         for counts in self.parts.values():
             counts.check()
-
-    def merge(self, other: Ledger) -> None:
-        """Add the counts of another ledger, part by part: of further rows, never of the same."""
-        for part, counts in other.parts.items():
-            self.parts.setdefault(part, Counts()).add(counts)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -156,7 +151,7 @@ class Ledger:
 
     def _rows(self) -> Iterator[list[str]]:
         parts = list(self.parts.values())
-        for name in ("read", "trained", "masked", "quarantined"):
+        for name in ("read", "used", "masked", "quarantined"):
             yield [name, *(f"{getattr(counts, name):,}" for counts in parts)]
         for reason in _keys(counts.filtered for counts in parts):
             yield [f"filtered: {reason}", *(f"{c.filtered.get(reason, 0):,}" for c in parts)]

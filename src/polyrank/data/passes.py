@@ -174,9 +174,9 @@ class Pass:
             return
         schema = self._rules.request.schema
         observed = observed_mask(table, schema)
-        trained = int(np.logical_or.reduce(list(observed.values())).sum())
-        self.counts.trained += trained
-        self.counts.masked += table.num_rows - trained
+        used = int(np.logical_or.reduce(list(observed.values())).sum())
+        self.counts.used += used
+        self.counts.masked += table.num_rows - used
         for task in schema.tasks:
             seen = count_labels(table, task, observed[task.name])
             self.counts.labels.setdefault(task.name, LabelCount()).add(seen)

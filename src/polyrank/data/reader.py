@@ -11,7 +11,7 @@
 >>> print(reader.ledger.summary())
 rows         all
 read           3
-trained        2
+used           2
 masked         1
 quarantined    0
 """

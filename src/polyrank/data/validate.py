@@ -169,8 +169,9 @@ class _Survey:
         for name, count in self._labels.items():
             where = f"task {name!r}"
             if count.observed and count.low == count.high and where not in told:
+                every = f"all {count.observed} observed labels are {count.low:g}"
                 yield DataWarning(
-                    f"all {count.observed} observed labels are {count.low:g}",
+                    f"{every} over the training rows",
                     where=where,
                     hint="There is nothing to learn: leave the task out, or give more of the log.",
                 )

@@ -18,7 +18,7 @@
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     prepared = prepare(config, Sources.of(train=log, validation=log), Path(folder))
 ...     result = train(config, prepared, Path(folder))
->>> prepared.ledger.trained, result.steps, result.best_score
+>>> prepared.ledger.used, result.steps, result.best_score
 (400, 20, 1.0)
 
 A run is a function of its configuration, its log and the number of processes: it can be cut off at

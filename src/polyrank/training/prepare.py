@@ -212,7 +212,7 @@ class _Preparation:
             return None
 
     def _open_stored(self) -> Committed:
-        return open_committed(self._cache / _KIND, kind=_KIND, supported_versions={1})
+        return open_committed(self._cache / _KIND, kind=_KIND, supported_versions={2})
 
     def _opened(self, found: Committed) -> Prepared | None:
         meta: Any = found.json(_ENCODERS)
@@ -344,7 +344,7 @@ class _Preparation:
             self._cache / _KIND,
             files,
             kind=_KIND,
-            format_version=1,
+            format_version=2,
             extra={"fingerprint": self._fingerprint},
             replace=True,
         )
