@@ -59,7 +59,7 @@ class Comparison:
     domain: list[str]
     priors: list[str]
     metrics: Mapping[str, list[str]]
-    budget: int = 140_000
+    budget: int = 106_000
     """Parameters of each sharing block: about what the example's MMoE has."""
 
     def study(self, root: Path) -> Study:

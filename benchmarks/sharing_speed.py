@@ -37,13 +37,13 @@ from polyrank.sharing import (
     AnySharing,
     CrossStitch,
     DSelectK,
+    Groups,
     HoME,
     MMoE,
     OMoE,
     PEPNet,
     SharedBottom,
     SingleTask,
-    TaskGroups,
 )
 from polyrank.training.malloc import tune_allocator
 from training_step import NUM_IDS, NUM_NUMBERS, batches
@@ -71,7 +71,7 @@ def architectures(tasks: tuple[str, ...]) -> Mapping[str, AnySharing]:
         "STEM": STEM(),
         "HoME": HoME(groups=half),
         "PEPNet": PEPNet(domain=("id0",), priors=("id1", "id2")),
-        "groups of MMoE": TaskGroups(groups=half, sharing=MMoE()),
+        "groups of MMoE": Groups(groups=half, sharing=MMoE()),
         "MMoE, batch norm and Swish": MMoE(norm="batch", activation="swish"),
     }
 

@@ -32,7 +32,7 @@ SHARINGS: Mapping[str, dict[str, Any]] = {
     "MMoE": {"kind": "mmoe", "num_experts": 4, "widths": [64, 32]},
     "PLE": {"kind": "ple", "widths": [32]},
 }
-BUDGET = 140_000
+BUDGET = 106_000
 _CRITICAL = {5: 2.776}
 """Of Student's t, 95 %, by number of seeds."""
 Numbers = dict[tuple[str, str, str], float]

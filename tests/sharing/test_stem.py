@@ -54,10 +54,14 @@ def _by_loops(block: STEMBlock, task: int, views: list[Row]) -> Row:
     return plain.weighted(gate, outputs)
 
 
+@pytest.mark.parametrize("training", [True, False])
 @GATES
-def test_every_task_is_the_gated_sum_of_all_experts(gate_widths: tuple[int, ...]) -> None:
+def test_every_task_is_the_gated_sum_of_all_experts(
+    gate_widths: tuple[int, ...], training: bool
+) -> None:
     block, views = _built(gate_widths), _views()
-    shared = block(views)
+    with torch.set_grad_enabled(training):
+        shared = block(views)
     for place, task in enumerate(TASKS):
         rows = zip(*(view.tolist() for view in views), strict=True)
         expected = torch.tensor([_by_loops(block, place, list(row)) for row in rows])

@@ -46,14 +46,17 @@ class FeatureGate(nn.Module):
         """(B, D) to (B, D)."""
         lows = F.linear(v_BD, self.down).split(self.rank, dim=1)
         parts = [
-            2.0 * torch.sigmoid(F.linear(low_BR, up_DR))
+            torch.sigmoid(F.linear(low_BR, up_DR))
             for low_BR, up_DR in zip(lows, self.up.unbind(0), strict=True)
         ]
         if self.parts is None:
-            return v_BD * parts[0]
-        weights = self.parts(v_BD)["parts"].split(1, dim=1)
-        weighed = [own_B1 * part_BD for own_B1, part_BD in zip(weights, parts, strict=True)]
-        return v_BD * torch.stack(weighed).sum(0)
+            return v_BD * (2.0 * parts[0])
+        # In the parts' precision, which under autocast is half the gates'.
+        weights = (2.0 * self.parts(v_BD)["parts"]).to(parts[0].dtype).split(1, dim=1)
+        total_BD: Tensor = weights[0] * parts[0]
+        for own_B1, part_BD in zip(weights[1:], parts[1:], strict=True):
+            total_BD = total_BD + own_B1 * part_BD
+        return v_BD * total_BD
 
 
 class SelfGates(nn.Module):

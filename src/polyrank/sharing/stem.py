@@ -5,7 +5,7 @@ Shapes: B rows, D input width, E experts of a task or shared, A experts of all, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -53,17 +53,26 @@ class STEMBlock(Sharing):
         gates: dict[str, Tensor] = {}
         for hidden, gate, view_BD in zip(self.hidden, self.gates, own, strict=True):
             gates |= gate(hidden(view_BD + shared_BD))
+        all_BAH = torch.cat([*banks, shared_BEH], dim=1)
+        return Shared(
+            tasks=self._mixed(banks, shared_BEH, gates)
+            if torch.is_grad_enabled()
+            else mix(all_BAH, gates),
+            fork=(shared_BEH,),
+            gates=gates,
+            experts={"experts": all_BAH},
+            penalty=self.balance(gates),
+        )
+
+    def _mixed(
+        self, banks: Sequence[Tensor], shared_BEH: Tensor, gates: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """For each task its own mixture, since each stops other gradients."""
         tasks: dict[str, Tensor] = {}
         for place, task in enumerate(self._tasks):
             seen_BAH = torch.cat([*_stopped(banks, place), shared_BEH], dim=1)
             tasks |= mix(seen_BAH, {task: gates[task]})
-        return Shared(
-            tasks=tasks,
-            fork=(shared_BEH,),
-            gates=gates,
-            experts={"experts": torch.cat([*banks, shared_BEH], dim=1)},
-            penalty=self.balance(gates),
-        )
+        return tasks
 
 
 def _stopped(banks: Sequence[Tensor], own: int) -> list[Tensor]:
