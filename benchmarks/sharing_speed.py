@@ -202,7 +202,16 @@ def main() -> None:
         f"MMoE with {MANY} tasks takes {ratio[0]:.2f} times one task's training time and "
         f"{ratio[1]:.2f} times its scoring time (target: 2).",
     ]
-    head = [f"# What sharing costs, {datetime.date.today()}", "", __doc__ or "", ""]
+    head = [
+        f"# What sharing costs, {datetime.date.today()}",
+        "",
+        f"`python benchmarks/sharing_speed.py --rounds {given.rounds}`; the log of "
+        "training_speed.py (26 ids and 13 numbers, tables 16 wide, batch 4096, bf16), three tasks, "
+        "the settings in `architectures()`. Milliseconds of CPU of one thread, medians in turns "
+        'with MMoE: forward, losses and backward of a batch; and scoring it. "Of predicted": over '
+        "MMoE's time times the ratio of multiply-adds (target: at most 1.5).",
+        "",
+    ]
     (HERE / "results" / "sharing_speed.md").write_text(
         "\n".join([*head, *lines, ""]), encoding="utf-8"
     )
