@@ -231,7 +231,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"is no YAML: {error}", where=path.name) from error
     tree = _parse_yaml(text, path.name)
     if not isinstance(tree, dict):
-        raise ConfigError("holds no mapping of keys to values", where=path.name)
+        raise ConfigError(
+            "holds no mapping of keys to values",
+            where=path.name,
+            hint="Write `key: value` lines; `polyrank init` writes a file to start from.",
+        )
     return tree
 
 

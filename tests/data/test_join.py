@@ -276,7 +276,8 @@ def test_a_table_that_does_not_do_is_refused(table: pa.Table, message: str) -> N
 
 def test_a_prefix_that_is_forgotten_shows() -> None:
     error = refusal(pa.table({"item_id": ["a"], "item_city": ["x"]}), ITEMS)
-    assert "It offers item_item_city" in str(error)
+    assert "It offers item_item_city; the features read " in str(error)
+    assert all(repr(feature.column) in str(error) for feature in FEATURES)
 
 
 def test_tables_and_schema_have_to_agree() -> None:

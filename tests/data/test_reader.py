@@ -17,7 +17,7 @@ from polyrank.data.quarantine import Quarantine
 from polyrank.data.reader import Reader
 from polyrank.data.source import open_log
 from polyrank.data.split import TimeSplit
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ConfigError, DataError, PolyrankError
 from polyrank.schema import (
     Bag,
     Binary,
@@ -189,13 +189,27 @@ def test_the_message_says_all_that_is_needed() -> None:
     with pytest.raises(DataError) as caught:
         read(table_of(columns))
     assert str(caught.value) == (
-        "20 of 40 rows (50.00%) are refused, and 0.00% may be. Mend them, or set "
-        "data.max_quarantine_share to at least 0.5 to set them aside in quarantine.parquet.\n"
+        "20 of 40 rows (50.00%) are refused, and 0.00% may be. Mend them, or what the schema says "
+        "of their columns.\n"
         "- table, rows 10-29, column 'click': 20 rows (10, 11, 12, 13, 14, ...) hold 10, 11, 12, "
         "13, 14, ...: task 'click': a binary label is 0 or 1, or null where it was not observed. "
         "Mend it, list the values that mean 1 in `positive`, or those that mean not observed in "
         "`missing_values`."
     )
+
+
+@pytest.mark.parametrize("task", [Duration(name="watch"), Regression(name="watch")])
+def test_only_a_binary_label_of_another_type_is_offered_positive(
+    task: Duration | Regression,
+) -> None:
+    for values in (["1 s", "2 s"], pa.array([1, 2], pa.duration("s"))):
+        log = open_log(pa.table({"age": [1.0, 2.0], "watch": values}))
+        with pytest.raises(PolyrankError, match="a label is a number. Cast it to") as caught:
+            list(Reader(log, Schema(features=(Numeric(name="age"),), tasks=(task,))).chunks("all"))
+        assert "positive" not in str(caught.value)
+    binary = Schema(features=(Numeric(name="age"),), tasks=(Binary(name="watch"),))
+    with pytest.raises(PolyrankError, match="list the values that mean 1 in `positive`"):
+        list(Reader(open_log(pa.table({"age": [1.0], "watch": ["1"]})), binary).chunks("all"))
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:

@@ -177,6 +177,16 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, data: bytes, mes
     assert "log.csv" in str(caught.value)
 
 
+@pytest.mark.parametrize(("mark", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_another_separator_is_named(tmp_path: Path, mark: str, word: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"user{mark}price{mark}click\n1{mark}2,5{mark}0\n")
+    with pytest.raises(DataError) as refused:
+        open_log(path).schema()
+    assert refused.value.message.startswith(f"its columns are divided by {word}")
+    assert refused.value.hint == "Write it with commas, or as Parquet."
+
+
 def test_a_ragged_row_far_below_names_its_line(tmp_path: Path) -> None:
     source = log(tmp_path / "log.csv", "a,b\n" + "1,2\n" * 2_000_000 + "5\n")
     with pytest.raises(DataError, match="line 2000002"):

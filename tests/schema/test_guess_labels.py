@@ -35,6 +35,7 @@ def test_without_any_label_the_error_says_what_could_be_one() -> None:
         guess_schema(plain)
     hint = str(caught.value.hint)
     assert "labels={'k': 'k', 'Never_married': 'marital=Never married'}" in hint
+    assert "--label k=k --label 'Never_married=marital=Never married' on the command line" in hint
     assert "Columns with few values: 'income=k', 'member', 'k', 'marital'." in hint
     assert "score" not in hint
 

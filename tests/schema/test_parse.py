@@ -142,7 +142,7 @@ def test_a_missing_kind() -> None:
         ("features.3", "separator", "", "features.3.separator", "must not be empty, got ''"),
         ("features.0", "side", "usr", "features.0.side", "'user', 'item' or 'context', got 'usr'"),
         ("features.0", "buckets", 1, "features.0.buckets", "greater than or equal to 2, got 1"),
-        ("features.0", "buckets", "many", "features.0.buckets", "integer"),
+        ("features.0", "buckets", "many", "features.0.buckets", "whole number"),
         ("features.1", "scaling", 1, "features.1.scaling", "'bins', got 1"),
         ("features.4", "dim", 0, "features.4.dim", "greater than 0, got 0"),
         ("tasks.0", "keep_rate", 0, "tasks.0.keep_rate", "greater than 0, got 0"),

@@ -93,6 +93,15 @@ def test_a_space_must_be_a_binary_task() -> None:
     assert list(found) == ["tasks.1.within", "tasks.2.within"]
     assert "Did you mean 'click'?" in found["tasks.1.within"]
     assert "no binary task" in found["tasks.2.within"]
+    assert "Did you mean" not in found["tasks.2.within"]
+
+
+def test_no_space_is_suggested_that_would_make_a_cycle() -> None:
+    inner = Binary(name="buys", within="buyz")
+    found = faults((ITEM,), (inner, Binary(name="buy", within="buys"), CLICK))
+    assert found["tasks.0.within"].endswith("is no binary task. Known: click.")
+    alone = faults((ITEM,), (inner,))
+    assert alone["tasks.0.within"].endswith("is no binary task. Leave it out.")
 
 
 def test_each_cycle_of_spaces_is_named_once() -> None:
@@ -102,8 +111,9 @@ def test_each_cycle_of_spaces_is_named_once() -> None:
     )
     found = faults((ITEM,), tasks)
     assert found == {
-        "tasks.0.within": "the sample spaces form a cycle: a -> b -> c -> a",
-        "tasks.3.within": "the sample spaces form a cycle: d -> d",
+        "tasks.0.within": "the sample spaces form a cycle: a -> b -> c -> a. "
+        "Leave `within` out of one",
+        "tasks.3.within": "the sample spaces form a cycle: d -> d. Leave `within` out of one",
     }
 
 

@@ -179,9 +179,11 @@ def _wanted(
     }
     if not own and side.key in names:
         have = [side.prefix + name for name in names if name != side.key]
+        read = ", ".join(repr(name) for name in list(feature_uses(schema))[:20])
         raise DataError(
             f"no feature reads a column of table {side.name!r}",
-            hint=f"It offers {', '.join(have[:20])}. Declare a feature, or drop the table.",
+            hint=f"It offers {', '.join(have[:20])}; the features read {read}. Correct a name, "
+            "declare a feature, or drop the table.",
         )
     return gather(schema, [key, own])
 

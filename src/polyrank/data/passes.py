@@ -26,6 +26,8 @@ from polyrank.errors import DataError
 
 MAX_REFUSED_ROWS = 1_000_000
 """Of a part that is refused, so many rows are set aside at most."""
+MOST_SET_ASIDE = 0.1
+"""Where a larger share is refused, it is no advice to go on without those rows."""
 
 
 class Pass:
@@ -200,12 +202,17 @@ class Pass:
         share = counts.quarantined / counts.read
         least = math.ceil(share * 1e4) / 1e4
         file = FILE_NAME if self._quarantine.path is None else self._quarantine.path.name
+        cure = "Mend them, or what the schema says of their columns."
+        if share <= MOST_SET_ASIDE:
+            cure = (
+                f"Mend them, or set data.max_quarantine_share to at least {least} to set them "
+                f"aside in {file}."
+            )
         return DataError(
             f"{counts.quarantined} of {counts.read} rows ({share:.2%}) are refused, and "
             f"{allowed:.2%} may be",
             where=None if self._account == "all" else f"part {self._account!r}",
-            hint=f"Mend them, or set data.max_quarantine_share to at least {least} to set them "
-            f"aside in {file}.",
+            hint=cure,
             problems=(*self._faults.problems(), *further),
         )
 

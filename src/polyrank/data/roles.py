@@ -50,6 +50,8 @@ class Use:
     separator: str = ""
     """Splits text into a list."""
     positive: tuple[int | str, ...] = ()
+    cure: str = ""
+    """Of a type that does not do, where it is not that of the role."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _label_use(task: Task) -> Use:
     owner = f"label of task {task.name!r}"
     if isinstance(task, Binary) and task.positive:
         return Use("named_label", owner, task.missing_values, positive=task.positive)
-    return Use("label", owner, task.missing_values)
+    cure = "" if isinstance(task, Binary) else "Cast it to a number; a time span to seconds, say."
+    return Use("label", owner, task.missing_values, cure=cure)
 
 
 def _disagreements(uses: dict[str, list[Use]]) -> Iterator[ConfigError]:

@@ -89,7 +89,7 @@ def refusal(use: Use, dtype: Any) -> tuple[str, str] | None:
     """Why ``dtype`` does not do for ``use``, and the cure; None if it does."""
     if _accepts(use, dtype):
         return None
-    return f"is {dtype}, and {_SAYS[use.role]}", _CURES[use.role]
+    return f"is {dtype}, and {_SAYS[use.role]}", use.cure or _CURES[use.role]
 
 
 def _accepts(use: Use, dtype: Any) -> bool:

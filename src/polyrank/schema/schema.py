@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from pydantic import Field, model_validator
@@ -136,11 +136,16 @@ class Schema(Declared):
 
     def _space_faults(self) -> list[Fault]:
         binary = {task.name for task in self.tasks if isinstance(task, Binary)}
+        parents = {task.name: task.within for task in self.tasks}
+        free = {
+            task.name: {name for name in binary if task.name not in _chain(parents, name)}
+            for task in self.tasks
+        }
         return [
             (
                 f"tasks.{index}.within",
                 f"task {task.name!r}: `within` names {task.within!r}, which is no binary task. "
-                f"{suggest(task.within, binary)}",
+                f"{suggest(task.within, free[task.name]) if free[task.name] else 'Leave it out.'}",
             )
             for index, task in enumerate(self.tasks)
             if task.within is not None and task.within not in binary
@@ -152,16 +157,23 @@ class Schema(Declared):
         faults: list[Fault] = []
         done: set[str] = set()
         for index, task in enumerate(self.tasks):
-            chain: list[str] = []
-            step: str | None = task.name
-            while step is not None and step not in chain:
-                chain.append(step)
-                step = parents.get(step)
-            if step == task.name and step not in done:
-                message = f"the sample spaces form a cycle: {' -> '.join([*chain, step])}"
+            chain = _chain(parents, task.name)
+            if parents.get(chain[-1]) == task.name and task.name not in done:
+                cycle = " -> ".join([*chain, task.name])
+                message = f"the sample spaces form a cycle: {cycle}. Leave `within` out of one"
                 faults.append((f"tasks.{index}.within", message))
                 done.update(chain)
         return faults
+
+
+def _chain(parents: Mapping[str, str | None], name: str) -> list[str]:
+    """The task, what it lies within, and so on; in a cycle each once."""
+    chain: list[str] = []
+    step: str | None = name
+    while step is not None and step not in chain:
+        chain.append(step)
+        step = parents.get(step)
+    return chain
 
 
 def _references(feature: Feature) -> tuple[str, ...]:

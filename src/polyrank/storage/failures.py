@@ -19,7 +19,7 @@ _CURES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "raise the system's limit of open files",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOENT: "something removed the directory meanwhile: check what else uses it",
+    errno.ENOENT: "check that its directory exists, and what else uses it",
     errno.ENOTDIR: "a part of the path is not a directory: choose another path",
     errno.ENOLCK: "this file system has no locks: choose a directory on a local disk",
     errno.EOPNOTSUPP: "this file system cannot do it: choose a directory on a local disk",

@@ -138,9 +138,22 @@ def _header(path: Path, origin: str) -> tuple[list[str], bool]:
             names = next(rows, None)
             if names is None:
                 raise ValueError("it is empty, without even a header")
-            return names, any(line.strip() for line in text)
+            has_rows = any(line.strip() for line in text)
     except (OSError, ValueError, csv.Error) as error:
         raise unreadable(origin, "CSV", error) from error
+    _refuse_separator(names, origin)
+    return names, has_rows
+
+
+def _refuse_separator(names: Sequence[str], origin: str) -> None:
+    """Refuse a header that some other character than the comma divides."""
+    for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and mark in names[0]:
+            raise DataError(
+                f"its columns are divided by {word}: {shown(names[0])}",
+                where=origin,
+                hint="Write it with commas, or as Parquet.",
+            )
 
 
 def _ragged(row: Any, origin: str) -> DataError:

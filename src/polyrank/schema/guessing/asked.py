@@ -7,6 +7,7 @@ its values means 1.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from shlex import quote
 
 from polyrank.errors import ConfigError, suggest
 from polyrank.schema.guessing import words as tell
@@ -139,14 +140,14 @@ def no_label(profiles: Collection[Profile]) -> ConfigError:
     pairs = [p for p in profiles if p.kind in _SCALAR and p.distinct == 2]
     choices = [p for p in profiles if p.kind == "text" and 2 < p.distinct <= MAX_CHOICES]
     choices.sort(key=lambda p: not tell.is_action(p.name))
-    examples = [f"{name_for(p.name)!r}: {p.name!r}" for p in pairs[-1:]]
-    examples += [f"{name_for(p.uniques[0])!r}: '{p.name}={p.uniques[0]}'" for p in choices[:1]]
+    examples = [(name_for(p.name), p.name) for p in pairs[-1:]]
+    examples += [(name_for(p.uniques[0]), f"{p.name}={p.uniques[0]}") for p in choices[:1]]
+    options = " ".join(f"--label {quote(f'{name}={column}')}" for name, column in examples)
     listed = ", ".join(repr(p.name) for p in [*pairs, *choices][:12])
     return ConfigError(
         "no column of the log looks like a label",
-        hint="Name the labels: guess_schema(sample, labels={"
-        + (", ".join(examples) or "'click': 'column'")
-        + "})."
+        hint=f"Name the labels: {options or '--label NAME=COLUMN'} on the command line, "
+        f"labels={dict(examples) or {'click': 'column'}} in Python."
         + (f" Columns with few values: {listed}." if listed else ""),
     )
 
