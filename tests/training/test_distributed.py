@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from polyrank.model import RankingModel
 from tests.training.forkserver import ROOT, ForkServer
-from tests.training.runs import lines, prepared, table
+from tests.training.runs import SCHEMA, config, lines, open_prepared, prepared, table
 
 PLAIN: dict[str, Any] = {
     "epochs": 2,
@@ -119,6 +121,31 @@ def test_bf16_and_adam_stay_the_same_bits_in_both_processes(server: ForkServer) 
     pids = server.start_many(server.order(run, settings=settings), 2)
     assert server.wait_all(pids) == [0, 0]
     assert result(run, 0) == result(run, 1)
+
+
+def test_the_score_is_that_of_the_running_statistics_that_are_saved(server: ForkServer) -> None:
+    run = server.folder / "batch-norm"
+    network = {"kind": "mmoe", "num_experts": 2, "widths": [16], "norm": "batch"}
+    settings = {**PLAIN, "epochs": 1, "model": {**PLAIN["model"], "sharing": network}}
+    pids = server.start_many(server.order(run, settings=settings), 2)
+    assert server.wait_all(pids) == [0, 0], errors(run)
+    found = result(run, 0)
+    assert found == result(run, 1)
+    assert any(name.endswith("running_mean") for name in found["weights"])
+    log = open_prepared(server.folder / "cache")
+    model = RankingModel(SCHEMA, log.encoders.layout, config(**settings).model, seed=0).eval()
+    model.load_state_dict({name: torch.tensor(x) for name, x in found["weights"].items()})
+    (batch,) = log.validation.whole()
+    assert batch.labels_BT is not None
+    assert batch.observed_BT is not None
+    assert batch.weight_B is not None
+    seen = batch.observed_BT[:, 0]
+    with torch.inference_mode():
+        prob = model.predict(batch)["click"][seen]
+    label, weight = batch.labels_BT[seen, 0], batch.weight_B[seen].double()
+    loss = torch.nn.functional.binary_cross_entropy(prob, label, weight, reduction="sum")
+    told = {step: metrics for step, _, metrics in found["history"]}[found["counts"][1]]
+    assert told["click.log_loss"] == pytest.approx(float(loss / weight.sum()), rel=1e-9)
 
 
 def test_an_error_of_the_first_process_is_that_of_both(server: ForkServer) -> None:

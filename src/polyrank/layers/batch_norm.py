@@ -31,10 +31,8 @@ class BatchNorm(nn.Module):
     under autocast; the result has the input's.
 
     Under several processes each takes the statistics of its own rows: the weights differ from those
-    of one process on the same batches, but not from process to process; the running statistics do.
-    Each process validates its rows with its own, so that the score is only about that of what is
-    saved: checkpoints and bundles hold the statistics of the first process, and all go on from them
-    after a resume.
+    of one process on the same batches, but not from process to process. The running statistics do,
+    and training makes them their mean in all processes before it evaluates or saves.
 
     Args:
         width: Columns C.

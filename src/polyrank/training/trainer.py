@@ -197,6 +197,7 @@ class Trainer:
         """Whether this is the best so far; a checkpoint must follow."""
         state, stepper = self.state, self.stepper
         self._require_finite_weights()
+        self._average_buffers()
         verdict = self.validation(
             stepper.model, stepper.device, lambda: self.stop.received is not None
         )
@@ -219,6 +220,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._require_finite_weights()
+        self._average_buffers()
         self._first(self._write_checkpoint)
         self.saved = self.state.step
         self.timer.lap()
@@ -244,6 +246,20 @@ class Trainer:
             f"{self.state.step} of {self.total_steps}; {left}",
             hint="Go on with --resume." if self.state.step else "Start again.",
         )
+
+    @torch.no_grad()
+    def _average_buffers(self) -> None:
+        """Give every process the mean of the model's buffers: of running statistics, each has those
+        of its own rows. The sum is float64, so that equal values stay as they are.
+        """
+        buffers = [b for b in self.stepper.model.buffers() if b.is_floating_point()]
+        world = self.stepper.processes.world
+        if world == 1 or not buffers:
+            return
+        flat = torch.cat([buffer.flatten().double() for buffer in buffers])
+        means = self.stepper.processes.sum(flat).div(world)
+        for buffer, mean in zip(buffers, means.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def _require_finite_weights(self) -> None:
         for name, parameter in self.stepper.model.named_parameters():
