@@ -24,7 +24,10 @@ from polyrank.config import DataConfig, RunConfig, data_root, override, read_yam
 from polyrank.data import Quarantine, Reader, Source, load_side_table, open_log, open_query
 from polyrank.data.validate import validate_log
 from polyrank.errors import PolyrankError
+from polyrank.run import HELD_OUT, check_slice_columns, rows_of
 from polyrank.schema import Declared, Schema, parse
+from polyrank.scoring import check_slices
+from polyrank.training import open_sources
 from polyrank.training.sources import WHOLE
 from polyrank.training.spans import Spans
 
@@ -68,15 +71,29 @@ def check_run(path: Path, settings: Sequence[str] = (), root: Path | None = None
     for setting in settings:
         override(tree, setting)
     found = Findings()
+    config = None
     try:
-        parse(RunConfig, tree, where=path.name)
+        config = parse(RunConfig, tree, where=path.name)
     except PolyrankError as error:
         found.add(error)
     found.schema, data = _section(Schema, tree, "schema"), _section(DataConfig, tree, "data")
     if found.schema is not None and data is not None:
         start = root if root is not None else data_root(data, path.parent)
         _check_data(found.schema, data, start, found)
+        if config is not None and config.evaluation.slices and not found.problems:
+            _add_error_of(lambda: _check_report(config, start), found)
     return found
+
+
+def _check_report(config: RunConfig, root: Path) -> None:
+    """Refuse slices that the rows of the report cannot be cut into."""
+    sources = open_sources(config.data, root)
+    check_slice_columns(config, sources)
+    tables = {
+        side.name: load_side_table(sources.tables[side.name], side, config.schema_, root=root)
+        for side in config.schema_.tables
+    }
+    check_slices(rows_of(config, sources, tables, HELD_OUT[0]), config.evaluation.slices)
 
 
 def _section(model: type[DeclaredT], tree: Mapping[str, Any], key: str) -> DeclaredT | None:

@@ -22,10 +22,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     ConfigDict,
     Field,
@@ -41,8 +42,10 @@ from ruamel.yaml.error import YAMLError
 from polyrank.balancing import AnyScalarizer, Static
 from polyrank.data import AnySplit
 from polyrank.errors import ConfigError, suggest
+from polyrank.evaluation import Observations, Selection, evaluate
 from polyrank.model import ModelConfig
 from polyrank.schema import Declared, Schema, parse
+from polyrank.schema.refusal import Faults
 
 DATA_ROOT_VARIABLE = "POLYRANK_DATA"
 """Environment variable: the folder that relative data paths start from."""
@@ -190,6 +193,15 @@ class RunConfig(Declared):
     """Every random choice of training follows from it: initial weights, order, dropout."""
 
     @model_validator(mode="after")
+    def _metrics_exist(self) -> RunConfig:
+        faults = [*_report_faults(self.schema_, self.evaluation)]
+        if self.training.select.metrics:
+            faults += _selection_faults(self.schema_, self.training.select)
+        if faults:
+            raise Faults(faults)
+        return self
+
+    @model_validator(mode="after")
     def _names_agree(self) -> RunConfig:
         self.balance.build(self.schema_.task_names)
         self.model.sharing.check(self.schema_)
@@ -213,6 +225,33 @@ class RunConfig(Declared):
         """SHA-256 of the tree."""
         text = json.dumps(self.tree(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _report_faults(schema: Schema, config: EvaluationConfig) -> Iterator[tuple[str, str]]:
+    """Metrics and draws that no log could be reported by, found on a row without labels."""
+    value = {task: np.zeros(1) for task in schema.task_names}
+    unobserved = {task: np.zeros(1, dtype=np.bool_) for task in schema.task_names}
+    nothing = Observations(predictions=value, labels=value, masks=unobserved)
+    asked = [([name], 0) for name in dict.fromkeys(config.metrics)]
+    whole = list(config.metrics)
+    faults = []
+    for metrics, resamples in [*asked, (None, config.resamples)]:
+        try:
+            evaluate(nothing, schema.tasks, metrics=metrics, resamples=resamples)
+        except ConfigError as error:
+            faults.append(("resamples" if metrics is None else "metrics", str(error)))
+    if len(set(whole)) < len(whole):
+        faults.append(("metrics", "a metric is given twice. Leave one out"))
+    return ((f"evaluation.{key}", message) for key, message in faults)
+
+
+def _selection_faults(schema: Schema, select: Select) -> list[tuple[str, str]]:
+    """What the choice of a checkpoint cannot go by."""
+    try:
+        Selection(metrics=select.metrics).check(schema.tasks)
+    except ConfigError as error:
+        return [("training.select.metrics", str(fault)) for fault in error.problems or (error,)]
+    return []
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader
 from polyrank.errors import ConfigError, PolyrankError, suggest
 from polyrank.evaluation import Evaluation
-from polyrank.scoring import Scorer, check_evaluation, check_slices, evaluate_rows
+from polyrank.scoring import Scorer, check_slices, evaluate_rows, fingerprints
 from polyrank.training import (
     Observer,
     Prepared,
@@ -155,8 +154,7 @@ def train_bundle(
         The bundle, with its version if it was saved.
     """
     watcher = watcher or Watcher()
-    check_evaluation(config.schema_, config.evaluation)
-    _check_slices(config, sources)
+    check_slice_columns(config, sources)
     with ExitStack() as stack:
         if run_dir is None:
             run_dir = _temporary_folder(stack)
@@ -167,10 +165,10 @@ def train_bundle(
         parts = [part for part in HELD_OUT[: 1 + test] if part in prepared.data_dates]
         if config.evaluation.slices:
             for part in parts:
-                chunks = _rows_of(config, sources, prepared.tables, part)
+                chunks = rows_of(config, sources, prepared.tables, part)
                 check_slices(chunks, config.evaluation.slices)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
-        bundle = _bundle(config, prepared, result)
+        bundle = _bundle(config, sources, prepared, result)
         if not is_main_process():
             return bundle
         folder = run_dir / BUNDLE if save else None
@@ -185,8 +183,12 @@ def evaluations(bundle: Bundle) -> dict[str, Evaluation]:
     return {part: Evaluation.from_json(metrics[part]) for part in HELD_OUT if part in metrics}
 
 
-def _check_slices(config: RunConfig, sources: Sources) -> None:
-    """The report comes after training; what it asks for is checked before."""
+def check_slice_columns(config: RunConfig, sources: Sources) -> None:
+    """The report comes after training; what it asks for is checked before.
+
+    Raises:
+        ConfigError: A column to slice by is missing or holds lists.
+    """
     features = {f.column for f in config.schema_.features if f.kind in ("categorical", "numeric")}
     for log in sources.logs.values() if config.evaluation.slices else ():
         single = {field.name for field in log.schema() if not pa.types.is_nested(field.type)}
@@ -208,14 +210,14 @@ def _temporary_folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
 
 
-def _bundle(config: RunConfig, prepared: Prepared, result: TrainResult) -> Bundle:
+def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
     return Bundle(
         schema=config.schema_,
         encoders=prepared.encoders,
         model=result.model,
         model_config=config.model,
         tables=prepared.tables,
-        card=_card(config, prepared, result),
+        card=_card(config, sources, prepared, result),
     )
 
 
@@ -249,11 +251,11 @@ def _evaluated(
 
 def _evaluate(bundle: Bundle, config: RunConfig, sources: Sources, part: str) -> Evaluation:
     """A part of the run's own log, read anew and scored as any table would be."""
-    chunks = _rows_of(config, sources, bundle.tables, part)
+    chunks = rows_of(config, sources, bundle.tables, part)
     return evaluate_rows(Scorer(bundle), chunks, config.evaluation)
 
 
-def _rows_of(
+def rows_of(
     config: RunConfig, sources: Sources, tables: Mapping[str, pa.Table], part: str
 ) -> Iterator[pa.Table]:
     """The rows of a part, with the columns it is reported by."""
@@ -276,7 +278,7 @@ def reader_of(
     )
 
 
-def _card(config: RunConfig, prepared: Prepared, result: TrainResult) -> Card:
+def _card(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Card:
     ledger = prepared.ledger
     return Card(
         tasks=describe_tasks(config.schema_),
@@ -297,6 +299,7 @@ def _card(config: RunConfig, prepared: Prepared, result: TrainResult) -> Card:
         provenance={
             **environment(),
             **prepared.provenance,
+            **fingerprints(sources.logs),
             "seed": str(config.seed),
             "best_step": str(result.best_step),
             "steps": str(result.steps),

@@ -62,6 +62,47 @@ def test_faults_of_configuration_and_log_are_told_together(tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "where", "fragment"),
+    [
+        ("training.select.metrics={click.acu: 1}", "training.select.metrics", "mean 'auc'"),
+        ("training.select.metrics={clik.auc: 1}", "training.select.metrics", "mean 'click'"),
+        ("training.select.metrics={click.mae: 1}", "training.select.metrics", "not defined for"),
+        ("training.select.metrics={click.ratio: 1}", "training.select.metrics", "no better end"),
+        ("evaluation.metrics=[acu]", "evaluation.metrics", "mean 'auc'"),
+        ("evaluation.metrics=[auc, auc]", "evaluation.metrics", "twice"),
+        ("evaluation.resamples=5", "evaluation.resamples", "at least 40"),
+        ("evaluation.slices=[surfaec]", "evaluation.slices", "mean 'surface'"),
+        ("evaluation.slices=[item_tags]", "evaluation.slices", "no column 'item_tags' of single"),
+        ("evaluation.slices=[row]", "evaluation.slices", "more than 1000 values"),
+    ],
+)
+def test_it_refuses_what_training_would_refuse_before_the_first_step(
+    tmp_path: Path, setting: str, where: str, fragment: str
+) -> None:
+    log = feed_log()
+    log = log.append_column("row", pa.array(np.arange(log.num_rows)))
+    config = write_run(tmp_path, log)
+    if "row" in setting:
+        setting = setting.replace("[row]", "[row, surface]")
+        words = ["--set", "data.split={kind: random, validation: 0.6, accept_leakage: true}"]
+    else:
+        words = []
+    for verb in ("validate", "train"):
+        outcome = run(verb, config, "--set", setting, *words)
+        assert outcome.code == 2
+        assert str(outcome.error["where"]).endswith(where)
+        assert fragment in outcome.err
+    assert not list(tmp_path.glob("run/step*"))
+
+
+def test_wrong_metrics_are_told_all_at_once(tmp_path: Path) -> None:
+    words = ["--set", "evaluation={metrics: [acu, nee], resamples: 3}"]
+    words += ["--set", "training.select.metrics={click.acu: 1, like.acu: 1}"]
+    outcome = run("validate", write_run(tmp_path), *words)
+    assert len(outcome.error["problems"]) == 5
+
+
 def test_a_faulty_schema_hides_the_log(tmp_path: Path) -> None:
     schema = schema_tree()
     schema["features"].append({"kind": "numeric", "name": "click"})
