@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from polyrank.errors import ConfigError
 
@@ -18,6 +20,17 @@ def open_scorer(bundle: Path, tables: Sequence[str] = ()) -> Scorer:
     from polyrank.scoring import Scorer
 
     return Scorer(load_bundle(bundle), tables=named_paths(tables))
+
+
+def warn_of_training_rows(scorers: Mapping[Path, Scorer], log: str, part: str) -> None:
+    """Tell on stderr which bundles were trained on rows that they are judged by."""
+    from polyrank.data import open_log
+    from polyrank.scoring import seen_in_training
+
+    source = open_log(log)
+    for path, scorer in scorers.items():
+        for text in seen_in_training(scorer.bundle, source, part):
+            typer.echo(f"warning: {path}: {text}", err=True)
 
 
 def named_paths(texts: Sequence[str]) -> dict[str, Path]:

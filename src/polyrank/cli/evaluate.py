@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import AsJson, BundlePath, LogPath, Metrics, Tables
+from polyrank.cli.options import (
+    AsJson,
+    BundlePath,
+    LogPath,
+    MaxQuarantineShare,
+    Metrics,
+    Part,
+    Tables,
+)
 
 
 def evaluate(
@@ -15,18 +23,22 @@ def evaluate(
     ] = [],  # noqa: B006
     metrics: Metrics = [],  # noqa: B006
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 200,
+    part: Part = "all",
     tables: Tables = [],  # noqa: B006
+    max_quarantine_share: MaxQuarantineShare = None,
     as_json: AsJson = False,
 ) -> None:
     """Metrics by task and slice, with 95 % intervals."""
-    from polyrank.cli.bundles import open_scorer
+    from polyrank.cli.bundles import open_scorer, warn_of_training_rows
     from polyrank.cli.tables import console, show_evaluation
     from polyrank.config import EvaluationConfig
     from polyrank.schema import parse
     from polyrank.scoring import evaluate_log
 
     config = parse(EvaluationConfig, {"metrics": metrics, "slices": slices, "resamples": resamples})
-    result = evaluate_log(open_scorer(bundle, tables), log, config)
+    scorer = open_scorer(bundle, tables)
+    result = evaluate_log(scorer, log, config, part=part, max_quarantine_share=max_quarantine_share)
+    warn_of_training_rows({bundle: scorer}, log, part)
     if as_json:
         typer.echo(result.to_json())
     else:

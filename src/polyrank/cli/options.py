@@ -1,7 +1,7 @@
 """Arguments and options that several verbs share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,19 @@ DataRoot = Annotated[
 Tables = Annotated[
     list[str],
     typer.Option("--table", metavar="NAME=PATH", help="A side table instead of the bundle's."),
+]
+Part = Annotated[
+    Literal["all", "train", "validation", "test"],
+    typer.Option("--part", help="The part of the log by the bundle's own split."),
+]
+MaxQuarantineShare = Annotated[
+    float | None,
+    typer.Option(
+        "--max-quarantine-share",
+        min=0,
+        max=1,
+        help="Share of rows that may be refused; else that of the bundle's run.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Metrics = Annotated[

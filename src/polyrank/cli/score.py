@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import BundlePath, LogPath, Tables
+from polyrank.cli.options import BundlePath, LogPath, MaxQuarantineShare, Tables
 
 
 def score(
@@ -16,10 +16,12 @@ def score(
         list[str], typer.Option("--keep", help="A column of the log to copy beside the keys.")
     ] = [],  # noqa: B006
     tables: Tables = [],  # noqa: B006
+    max_quarantine_share: MaxQuarantineShare = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Predict every task for every row, in the rows' order."""
     from polyrank.cli.bundles import open_scorer
+    from polyrank.data import Ledger
     from polyrank.errors import ConfigError
 
     if bundle.resolve() in out.resolve().parents:
@@ -28,5 +30,14 @@ def score(
             where=str(out),
             hint="Write elsewhere.",
         )
-    rows = open_scorer(bundle, tables).score_file(log, out, keep=keep, replace=force)
-    typer.echo(f"{rows:,} rows scored into {out}")
+    ledger = Ledger()
+    rows = open_scorer(bundle, tables).score_file(
+        log,
+        out,
+        keep=keep,
+        replace=force,
+        max_quarantine_share=max_quarantine_share,
+        ledger=ledger,
+    )
+    refused = f", {ledger.quarantined:,} of them refused (NaN)" if ledger.quarantined else ""
+    typer.echo(f"{rows:,} rows scored into {out}{refused}")

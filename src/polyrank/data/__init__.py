@@ -27,12 +27,14 @@ from polyrank.data.layout import (
 )
 from polyrank.data.ledger import Ledger
 from polyrank.data.observed import label_values, observed_mask
+from polyrank.data.passes import REFUSED
 from polyrank.data.quarantine import Quarantine
 from polyrank.data.reader import Reader
 from polyrank.data.source import Chunk, Source, open_log, open_query
 from polyrank.data.split import AnySplit, RandomSplit, TimeSplit, UserSplit
 
 __all__ = [
+    "REFUSED",
     "AnySplit",
     "Batch",
     "Chunk",

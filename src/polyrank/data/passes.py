@@ -18,7 +18,7 @@ from polyrank.data.hashing import hash_rows
 from polyrank.data.ledger import Counts, LabelCount
 from polyrank.data.observed import count_labels, observed_mask, outside_counts
 from polyrank.data.plan import Plan
-from polyrank.data.quarantine import FILE_NAME, Quarantine
+from polyrank.data.quarantine import Quarantine
 from polyrank.data.rules import Rows, Rules, compared_columns, plausible_times
 from polyrank.data.sources.base import Chunk
 from polyrank.data.split import PARTS
@@ -26,6 +26,8 @@ from polyrank.errors import DataError
 
 MAX_REFUSED_ROWS = 1_000_000
 """Of a part that is refused, so many rows are set aside at most."""
+REFUSED = "polyrank: refused"
+"""The column that marks refused rows where they are handed on."""
 MOST_SET_ASIDE = 0.1
 """Where a larger share is refused, it is no advice to go on without those rows."""
 
@@ -38,9 +40,19 @@ class Pass:
         part: "train", "validation", "test" or "all".
         account: The name under which the part is counted.
         quarantine: Where refused rows go.
+        mark_refused: Keep every row, the refused ones marked in the column ``REFUSED``.
     """
 
-    def __init__(self, rules: Rules, part: str, account: str, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        part: str,
+        account: str,
+        quarantine: Quarantine,
+        *,
+        mark_refused: bool = False,
+    ) -> None:
+        self._mark_refused = mark_refused
         self._rules = rules
         self._part = part
         self._account = account
@@ -87,6 +99,9 @@ class Pass:
         keep_B = self._drop(member_B & ~bad_B, dropped)
         for name, missing_B in absent.items():
             self.counts.note(f"no row in table {name!r}", int((missing_B & keep_B).sum()))
+        if self._mark_refused:
+            self.counts.masked += int(keep_B.sum())
+            return table.append_column(REFUSED, pa.array(~keep_B))
         return self._kept(table, keep_B)
 
     def finish(self) -> None:
@@ -201,12 +216,13 @@ class Pass:
         counts, allowed = self.counts, self._quarantine.max_share
         share = counts.quarantined / counts.read
         least = math.ceil(share * 1e4) / 1e4
-        file = FILE_NAME if self._quarantine.path is None else self._quarantine.path.name
+        path = self._quarantine.path
+        file = "" if path is None else f" in {path.name}"
         cure = "Mend them, or what the schema says of their columns."
         if share <= MOST_SET_ASIDE:
             cure = (
-                f"Mend them, or set data.max_quarantine_share to at least {least} to set them "
-                f"aside in {file}."
+                f"Mend them, or set {self._quarantine.setting} to at least {least} to set "
+                f"them aside{file}."
             )
         return DataError(
             f"{counts.quarantined} of {counts.read} rows ({share:.2%}) are refused, and "

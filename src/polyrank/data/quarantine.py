@@ -42,16 +42,24 @@ class Quarantine:
     Args:
         path: The Parquet file; None keeps no rows, and only ``max_share`` counts.
         max_share: Share of the rows of a part that may be refused before the part is, in [0, 1].
+        setting: What a user sets it by.
     """
 
-    def __init__(self, path: Path | None = None, *, max_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        max_share: float = 0.0,
+        setting: str = "data.max_quarantine_share",
+    ) -> None:
         if not 0.0 <= max_share <= 1.0:
             raise ConfigError(
                 f"`max_share` must lie in [0, 1], got {max_share}",
-                where="data.max_quarantine_share",
+                where=setting,
             )
         self.path = path
         self.max_share = max_share
+        self.setting = setting
 
     def begin(self, part: str, schema: Any) -> QuarantinePass:
         """Start a pass over ``part``, whose rows have the columns of ``schema``."""

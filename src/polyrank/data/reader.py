@@ -58,6 +58,7 @@ class Reader:
         labels: False reads rows to be scored: no labels, masks, weights, times or splits are
             needed, nothing is dropped as a repetition, and every row counts as masked.
         strict: Refuse a log with columns that nothing reads.
+        mark_refused: Hand on every row, those that are refused marked in a column ``REFUSED``.
 
     Raises:
         ConfigError: Schema, split and tables do not fit together.
@@ -77,6 +78,7 @@ class Reader:
         extra: Sequence[str] = (),
         labels: bool = True,
         strict: bool = False,
+        mark_refused: bool = False,
     ) -> None:
         request = Request(
             schema=schema,
@@ -94,6 +96,7 @@ class Reader:
             )
         self._rules = rules_of(self._plan, request)
         self._quarantine = quarantine or Quarantine()
+        self._mark_refused = mark_refused
         self.ledger = ledger if ledger is not None else Ledger()
 
     @property
@@ -130,7 +133,7 @@ class Reader:
         return self._read(part, account or part)
 
     def _read(self, part: str, account: str) -> Iterator[pa.Table]:
-        run = Pass(self._rules, part, account, self._quarantine)
+        run = Pass(self._rules, part, account, self._quarantine, mark_refused=self._mark_refused)
         try:
             for chunk in self._plan.source.chunks(list(self._plan.columns)):
                 table = run.take(chunk)

@@ -11,6 +11,7 @@ from polyrank.scoring.evaluation import (
     evaluate_rows,
     observe_log,
 )
+from polyrank.scoring.held_out import fingerprints, seen_in_training
 from polyrank.scoring.scorer import PREFIX, SCORE, Scorer
 from polyrank.scoring.slices import check_slices
 
@@ -25,5 +26,7 @@ __all__ = [
     "compare_scorers",
     "evaluate_log",
     "evaluate_rows",
+    "fingerprints",
     "observe_log",
+    "seen_in_training",
 ]

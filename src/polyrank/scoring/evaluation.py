@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.config import EvaluationConfig
-from polyrank.data import Batch, Reader, open_log
+from polyrank.data import Batch, open_log
 from polyrank.errors import ConfigError
 from polyrank.evaluation import (
     Comparison,
@@ -26,13 +26,21 @@ from polyrank.evaluation import (
     evaluate,
 )
 from polyrank.schema import Schema, Task
+from polyrank.scoring.held_out import split_of
 from polyrank.scoring.scorer import Scorer
 
 EXACT_ROWS = 5_000_000
 """Logs with more rows are evaluated from sums and histograms, in constant memory."""
 
 
-def evaluate_log(scorer: Scorer, log: Any, config: EvaluationConfig) -> Evaluation:
+def evaluate_log(
+    scorer: Scorer,
+    log: Any,
+    config: EvaluationConfig,
+    *,
+    part: str = "all",
+    max_quarantine_share: float | None = None,
+) -> Evaluation:
     """Metrics of ``scorer`` on ``log``, by task and slice, with intervals.
 
     Negatives of a task with a ``keep_rate`` weigh 1 / keep_rate, as if none had been dropped.
@@ -41,15 +49,16 @@ def evaluate_log(scorer: Scorer, log: Any, config: EvaluationConfig) -> Evaluati
         scorer: What predicts.
         log: A path, glob, folder or Arrow-compatible table, with labels.
         config: Metrics, slices and draws.
+        part: The part of the log by the split of the bundle's run; "all": every row.
+        max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
 
     Raises:
         DataError: The log is refused.
-        ConfigError: An unknown metric or slice.
+        ConfigError: An unknown metric, slice or part.
     """
     check_evaluation(scorer.bundle.schema, config)
-    source = open_log(log)
-    reader = scorer.reader(source, extra=config.slices, labels=True)
-    return evaluate_rows(scorer, reader.chunks("all"), config)
+    chunks = _labelled(scorer, log, config.slices, part, max_quarantine_share)
+    return evaluate_rows(scorer, chunks, config)
 
 
 def check_evaluation(schema: Schema, config: EvaluationConfig) -> None:
@@ -80,29 +89,71 @@ def evaluate_rows(
     return _exact(schema, Observations.concatenate(parts), config)
 
 
-def observe_log(scorer: Scorer, log: Any, slices: Sequence[str] = ()) -> Observations:
-    """Predictions and labels of every row of ``log``, in memory."""
-    reader = scorer.reader(open_log(log), extra=slices, labels=True)
-    return observe_rows(scorer, reader, slices)
-
-
-def observe_rows(scorer: Scorer, reader: Reader, slices: Sequence[str] = ()) -> Observations:
-    """``observe_log`` for a reader."""
-    return Observations.concatenate(list(_observe(scorer, reader.chunks("all"), slices)))
+def observe_log(
+    scorer: Scorer,
+    log: Any,
+    slices: Sequence[str] = (),
+    *,
+    part: str = "all",
+    max_quarantine_share: float | None = None,
+) -> Observations:
+    """Predictions and labels of the rows of ``log``, in memory; see ``evaluate_log``."""
+    chunks = _labelled(scorer, log, slices, part, max_quarantine_share)
+    return Observations.concatenate(list(_observe(scorer, chunks, slices)))
 
 
 def compare_scorers(
-    a: Scorer, b: Scorer, log: Any, *, metrics: Sequence[str] = (), resamples: int = 500
+    a: Scorer,
+    b: Scorer,
+    log: Any,
+    *,
+    metrics: Sequence[str] = (),
+    resamples: int = 500,
+    part: str = "all",
+    max_quarantine_share: float | None = None,
 ) -> Comparison:
     """Paired differences b - a over the tasks that both have.
 
+    Args:
+        a: One side.
+        b: The other.
+        log: As in ``evaluate_log``.
+        metrics: Names; empty: all.
+        resamples: Paired bootstrap draws.
+        part: As in ``evaluate_log``; both bundles' runs must have divided their logs alike.
+        max_quarantine_share: Null: the greater one of the two runs.
+
     Raises:
-        ConfigError: They have no task in common, or it means something else in each.
+        ConfigError: They have no task in common, it means something else in each, or they hold
+            out other rows.
     """
     tasks = _common_tasks(a.bundle.schema, b.bundle.schema)
     names = [task.name for task in tasks]
-    first, second = (_only(observe_log(scorer, log), names) for scorer in (a, b))
+    if split_of(a.bundle, part) != split_of(b.bundle, part):
+        raise ConfigError(
+            f"the two bundles hold out other rows as {part!r}",
+            hint="Give a log that neither was trained on, and no part.",
+        )
+    if max_quarantine_share is None:
+        max_quarantine_share = max(a.max_quarantine_share, b.max_quarantine_share)
+    first, second = (
+        _only(observe_log(scorer, log, part=part, max_quarantine_share=max_quarantine_share), names)
+        for scorer in (a, b)
+    )
     return compare(first, second, tasks, metrics=list(metrics) or None, resamples=resamples)
+
+
+def _labelled(
+    scorer: Scorer, log: Any, slices: Sequence[str], part: str, max_quarantine_share: float | None
+) -> Iterator[pa.Table]:
+    reader = scorer.reader(
+        open_log(log),
+        extra=slices,
+        labels=True,
+        split=split_of(scorer.bundle, part),
+        max_quarantine_share=max_quarantine_share,
+    )
+    return reader.chunks(part)  # type: ignore[arg-type]  # ``split_of`` knows the parts
 
 
 def _common_tasks(a: Schema, b: Schema) -> list[Task]:

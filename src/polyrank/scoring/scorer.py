@@ -14,11 +14,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.bundle import Bundle
-from polyrank.data import Join, Reader, Source, load_side_table, open_log
+from polyrank.data import (
+    REFUSED,
+    AnySplit,
+    Join,
+    Ledger,
+    Quarantine,
+    Reader,
+    Source,
+    load_side_table,
+    open_log,
+)
 from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema, SideTable
 from polyrank.scoring.engine import Engine, TorchEngine
+from polyrank.scoring.held_out import max_quarantine_share
 from polyrank.scoring.order import default_weights, score
 from polyrank.scoring.output import write_parquet
 
@@ -53,6 +64,11 @@ class Scorer:
         self._tables = {**bundle.tables, **_load_tables(bundle.schema, tables or {})}
         self._joins: dict[tuple[SideTable, ...], Join] = {}
 
+    @property
+    def max_quarantine_share(self) -> float:
+        """The share of rows that the bundle's run allowed to be refused."""
+        return max_quarantine_share(self.bundle)
+
     def score(self, table: Any, keep: Sequence[str] = ()) -> pa.Table:
         """Predict every task for every row.
 
@@ -63,26 +79,55 @@ class Scorer:
 
         Returns:
             The keys that are there, ``keep``, and ``predicted_<task>`` in the label's unit, each in
-            its task's sample space; one row for each of ``table``, in its order.
+            its task's sample space; one row for each of ``table``, in its order. A row with a
+            value that is refused has NaN predictions, where so many may be as in the bundle's run.
 
         Raises:
-            DataError: A column is missing or of another type, or a value is refused.
+            DataError: A column is missing or of another type, or too many rows are refused.
         """
         return pa.concat_tables(list(self.score_chunks(table, keep)))
 
-    def score_chunks(self, table: Any, keep: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """``score``, some thousand rows at a time."""
+    def score_chunks(
+        self,
+        table: Any,
+        keep: Sequence[str] = (),
+        *,
+        max_quarantine_share: float | None = None,
+        ledger: Ledger | None = None,
+    ) -> Iterator[pa.Table]:
+        """``score``, some thousand rows at a time.
+
+        Args:
+            table: As in ``score``.
+            keep: As in ``score``.
+            max_quarantine_share: Share of rows that may be refused; null: as in the bundle's run.
+            ledger: Where the rows are counted, the refused ones as quarantined.
+        """
         source = open_log(table)
         given = source.schema().names
         columns = self._kept(given, keep)
-        for chunk in self.reader(source, extra=columns, labels=False).chunks("all"):
+        reader = self.reader(
+            source,
+            extra=columns,
+            labels=False,
+            max_quarantine_share=max_quarantine_share,
+            ledger=ledger,
+        )
+        for chunk in reader.chunks("all"):
             found = {name: chunk[name] for name in columns}
-            yield pa.table(found | {PREFIX + k: v for k, v in self.predict(chunk).items()})
+            yield pa.table(found | {PREFIX + k: v for k, v in self._predict_good(chunk).items()})
 
     def score_file(
-        self, log: Any, out: Path, *, keep: Sequence[str] = (), replace: bool = False
+        self,
+        log: Any,
+        out: Path,
+        *,
+        keep: Sequence[str] = (),
+        replace: bool = False,
+        max_quarantine_share: float | None = None,
+        ledger: Ledger | None = None,
     ) -> int:
-        """``score`` from a log to a Parquet file, in bounded memory; all of it or nothing.
+        """``score_chunks`` from a log to a Parquet file; all of it or nothing.
 
         Returns:
             The number of rows.
@@ -93,7 +138,10 @@ class Scorer:
         """
         source = open_log(log)
         self._refuse_input(source, out)
-        return write_parquet(self.score_chunks(source, keep), out, replace=replace)
+        scored = self.score_chunks(
+            source, keep, max_quarantine_share=max_quarantine_share, ledger=ledger
+        )
+        return write_parquet(scored, out, replace=replace)
 
     def rank(
         self, candidates: Any, by: Mapping[str, float] | None = None, keep: Sequence[str] = ()
@@ -123,10 +171,44 @@ class Scorer:
         """(N,) predictions by task for rows as a ``Reader`` gives them."""
         return self._engine.predict(self.bundle.encoders.encode(chunk, labels=False))
 
-    def reader(self, source: Source, *, extra: Sequence[str], labels: bool) -> Reader:
-        """A reader of ``source`` that joins the side tables whose columns it lacks."""
+    def _predict_good(self, chunk: pa.Table) -> Predictions:
+        """``predict``, NaN for the rows that are refused."""
+        good_N = ~chunk[REFUSED].to_numpy(zero_copy_only=False)
+        if good_N.all():
+            return self.predict(chunk)
+        predictions = {}
+        for task, value_K in self.predict(chunk.filter(pa.array(good_N))).items():
+            predictions[task] = np.full(len(good_N), np.nan)
+            predictions[task][good_N] = value_K
+        return predictions
+
+    def reader(
+        self,
+        source: Source,
+        *,
+        extra: Sequence[str],
+        labels: bool,
+        split: AnySplit | None = None,
+        max_quarantine_share: float | None = None,
+        ledger: Ledger | None = None,
+    ) -> Reader:
+        """A reader of ``source`` that joins the side tables whose columns it lacks.
+
+        Without labels, the rows that are refused are among those it gives, marked as such.
+        """
         schema = _without_given(self.bundle.schema, self._tables, source.schema().names)
-        return Reader(source, schema, tables=self._join(schema), extra=extra, labels=labels)
+        share = self.max_quarantine_share if max_quarantine_share is None else max_quarantine_share
+        return Reader(
+            source,
+            schema,
+            tables=self._join(schema),
+            split=split,
+            quarantine=Quarantine(max_share=share, setting="--max-quarantine-share"),
+            ledger=ledger,
+            extra=extra,
+            labels=labels,
+            mark_refused=not labels,
+        )
 
     def _join(self, schema: Schema) -> Join:
         """The side tables of ``schema``, indexed once."""
