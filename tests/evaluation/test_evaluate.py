@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from polyrank.errors import ConfigError, DataError
-from polyrank.evaluation import METRICS, NO_GROUP, Evaluation, Observations, evaluate, ndcg_at
+from polyrank.evaluation import (
+    METRICS,
+    NO_GROUP,
+    Evaluation,
+    Observations,
+    compare,
+    evaluate,
+    ndcg_at,
+)
 from tests.evaluation.worlds import CLICK, LIKE, PLAY, STARS, TASKS, Task, log, take
 
 
@@ -161,6 +169,8 @@ def test_replicates_repeat_all_rows_of_the_drawn_users() -> None:
         if len(found) < 38:
             assert row.interval_reason == f"undefined in {40 - len(found)} of 40 resamples"
             continue
+        if row.metric == "ece":
+            found = np.maximum(0, found - found.mean() + row.value)
         lower, upper = np.quantile(found, [0.025, 0.975])
         assert row.lower == pytest.approx(lower, abs=1e-12)
         assert row.upper == pytest.approx(upper, abs=1e-12)
@@ -303,3 +313,41 @@ def test_a_wrong_label_names_its_task() -> None:
     labels = {**observations.labels, "like": observations.labels["play_time"]}
     with pytest.raises(DataError, match="task 'like': auc needs labels 0 or 1"):
         evaluate(replace(observations, labels=labels), [LIKE])
+
+
+def _calibrated_up_to(shift: float, seed: int) -> Observations:
+    """1,000 rows of 250 users whose log odds are ``shift`` above those predicted."""
+    rng = np.random.default_rng((11, seed))
+    logit = rng.normal(-2, 1, 1000)
+    label = rng.random(1000) < 1 / (1 + np.exp(-logit - shift))
+    return Observations(
+        predictions={"click": 1 / (1 + np.exp(-logit))},
+        labels={"click": label.astype(float)},
+        masks={"click": np.ones(1000, dtype=bool)},
+        groups={"user": np.arange(1000) // 4},
+    )
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_intervals_of_ece_hold_its_value_and_what_logs_of_that_size_have(shift: float) -> None:
+    """Of a calibrated model, percentiles as they are lie above both."""
+    logs = [_calibrated_up_to(shift, seed) for seed in range(200)]
+    metrics = [evaluate(one, [CLICK], metrics=["ece"], resamples=0) for one in logs]
+    mean = np.mean([found.value("click", "ece") for found in metrics])
+    held = 0
+    for seed, one in enumerate(logs[:60]):
+        row = evaluate(one, [CLICK], metrics=["ece"], resamples=60, seed=seed).row("click", "ece")
+        assert 0 <= row.lower <= row.value <= row.upper
+        held += bool(row.lower <= mean <= row.upper)
+    assert held >= 51
+
+
+def test_differences_of_ece_have_intervals_about_them() -> None:
+    """A calibrated model and one that is not: draws raise the ECE of the first one more."""
+    for seed in range(10):
+        a = _calibrated_up_to(0.0, seed)
+        prob = a.predictions["click"]
+        b = replace(a, predictions={"click": prob / (prob + (1 - prob) * np.exp(0.5))})
+        row = compare(a, b, [CLICK], metrics=["ece"], resamples=200).row("click", "ece")
+        centre = (row.lower + row.upper) / 2
+        assert abs(centre - row.difference) < 0.15 * (row.upper - row.lower)

@@ -76,8 +76,14 @@ class Bootstrap:
         drawn_U = generator.integers(0, self.num_units, self.num_units)
         return np.bincount(drawn_U, minlength=self.num_units).astype(np.float64)
 
-    def interval(self, values_R: Floats) -> Interval:
-        """The percentile interval of replicates (Efron and Tibshirani 1993, chapter 13)."""
+    def interval(self, values_R: Floats, about: float | None = None) -> Interval:
+        """The percentile interval of replicates (Efron and Tibshirani 1993, chapter 13).
+
+        Args:
+            values_R: One metric in every replicate.
+            about: For a metric that drawing biases: its value on all rows, onto which the mean of
+                the replicates is shifted.
+        """
         if self.resamples == 0:
             return no_interval("no resamples were asked for")
         if self.num_units < 2:
@@ -87,6 +93,8 @@ class Bootstrap:
         if missing > MAX_UNDEFINED * len(values_R):
             return no_interval(f"undefined in {missing} of {len(values_R)} resamples")
         tail = (1 - self.confidence) / 2
+        if about is not None:
+            defined_R = defined_R - defined_R.mean() + about
         lower, upper = np.quantile(defined_R, (tail, 1 - tail))
         return Interval(float(lower), float(upper), None)
 

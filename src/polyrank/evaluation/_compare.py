@@ -164,10 +164,12 @@ def compare(
 def _entries(cell_a: Cell, cell_b: Cell, bootstrap: Bootstrap) -> Iterator[ComparisonRow]:
     values_RM = bootstrap.replicates(cell_b.rows, cell_b.statistics)
     values_RM -= bootstrap.replicates(cell_a.rows, cell_a.statistics)
-    points = zip(cell_a.names, cell_a.points(), cell_b.points(), values_RM.T, strict=True)
-    for name, a, b, values_R in points:
+    points = zip(
+        cell_a.names, cell_a.points(), cell_b.points(), values_RM.T, cell_a.biased, strict=True
+    )
+    for name, a, b, values_R, biased in points:
         reason = a.reason or b.reason
-        interval = bootstrap.interval(values_R)
+        interval = bootstrap.interval(values_R, b.value - a.value if biased else None)
         if reason is not None:
             interval = no_interval("the difference is undefined")
         yield _entry(cell_a, name, (a, b), reason, interval)

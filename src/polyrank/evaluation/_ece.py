@@ -76,6 +76,7 @@ def ece_with(num_bins: int, name: str | None = None) -> Metric:
         bind_rows=bind,
         stream=stream,
         stream_error=lambda sums: _stream_error(sums, num_bins),
+        biased_by_drawing=True,
     )
 
 
@@ -86,6 +87,12 @@ ece = ece_with(NUM_BINS, "ece")
 equal-width bins). Rows of equal prediction stay together: they go to the bin that holds the middle
 of their mass, so bins may differ in mass and some may be empty. In [0, 1]. Defined with one class.
 Source: Naeini et al. 2015; equal mass: Nixon et al. 2019, "Measuring Calibration in Deep Learning".
+
+Of N rows it is above that of infinitely many: chance alone leaves a gap in every bin, so that the
+ECE of a calibrated model is about sqrt(2 / π) times the mean standard error of a bin, not 0. A
+replicate has the chance of the rows and its own, and lies higher yet. Intervals are therefore the
+percentiles of the replicates shifted onto the value: what they hold in about 95 % of logs is the
+ECE that logs of as many rows have on average, not the one of infinitely many rows.
 
 Streamed, the rows of one histogram cell stay together, so rows may change bins only in the cells
 that hold the edge of a bin: the error is at most 2 / W times the sum over these cells of

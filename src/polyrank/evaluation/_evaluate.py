@@ -17,7 +17,7 @@ from polyrank.evaluation._measure import Measure, undefined
 from polyrank.evaluation._metric import Metric, Statistic, measure
 from polyrank.evaluation._observations import Array, Observations
 from polyrank.evaluation._registry import EvaluatedTask, choose_metrics
-from polyrank.evaluation._rows import Ints, Rows
+from polyrank.evaluation._rows import Floats, Ints, Rows
 
 MAX_SLICE_VALUES = 1000
 
@@ -37,13 +37,15 @@ def evaluate(
 
     Intervals are percentiles over replicates that draw users with replacement (requests, if no
     user is known; else rows; ``Evaluation.unit`` says which): rows of one user are not
-    independent, and intervals that take them to be so are too narrow.
+    independent, and intervals that take them to be so are too narrow. Those of ``ece`` are shifted
+    onto the value, since replicates lie above it; see there what they hold.
 
     Args:
         observations: Predictions and labels, all rows.
         tasks: What to evaluate; a task has a name and a kind.
         metrics: Names that ``find_metric`` knows, or metrics; ``METRICS``, if left out. Each is
-            computed for the tasks of its kinds. GAUC groups by user, else by request; NDCG by request.
+            computed for the tasks of its kinds. GAUC groups by user, else by request; NDCG by
+            request.
         slices: Columns of ``observations.slices``; each of their values is evaluated too. A
             missing value (None, NaN) is the slice ``"column=null"``.
         slice_intervals: Give the slices intervals as well (as many bootstraps as slices).
@@ -83,6 +85,8 @@ class Cell:
     rows: Rows
     names: tuple[str, ...]
     statistics: tuple[Statistic, ...]
+    biased: tuple[bool, ...]
+    """Which of them drawing biases."""
 
     def points(self) -> list[Measure]:
         """The metrics of all rows."""
@@ -106,7 +110,9 @@ def bind_cell(
     """Sort the rows once and bind the metrics to them."""
     rows = rows.canonical()
     statistics = tuple(_bind(metric, observations, rows) for metric in metrics)
-    return Cell(task, slice_, rows, tuple(metric.name for metric in metrics), statistics)
+    names = tuple(metric.name for metric in metrics)
+    biased = tuple(metric.biased_by_drawing for metric in metrics)
+    return Cell(task, slice_, rows, names, statistics, biased)
 
 
 def _bind(metric: Metric, observations: Observations, rows: Rows) -> Statistic:
@@ -144,7 +150,10 @@ def _entries(cell: Cell, bootstrap: Bootstrap | None) -> Iterator[EvaluationRow]
         intervals = [no_interval("no interval was asked for slices")] * len(points)
     else:
         values_RM = bootstrap.replicates(cell.rows, cell.statistics)
-        intervals = [bootstrap.interval(values_R) for values_R in values_RM.T]
+        intervals = [
+            _interval(bootstrap, values_R, point, biased)
+            for values_R, point, biased in zip(values_RM.T, points, cell.biased, strict=True)
+        ]
     for name, point, interval in zip(cell.names, points, intervals, strict=True):
         if point.reason is not None:
             interval = no_interval("the value is undefined")
@@ -160,6 +169,13 @@ def _entries(cell: Cell, bootstrap: Bootstrap | None) -> Iterator[EvaluationRow]
             reason=point.reason,
             interval_reason=interval.reason,
         )
+
+
+def _interval(bootstrap: Bootstrap, values_R: Floats, point: Measure, biased: bool) -> Interval:
+    if not biased:
+        return bootstrap.interval(values_R)
+    shifted = bootstrap.interval(values_R, about=point.value)
+    return shifted if shifted.reason else shifted._replace(lower=max(0.0, shifted.lower))
 
 
 def _split(observations: Observations, column: str) -> tuple[list[str], Ints]:

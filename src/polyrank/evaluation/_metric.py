@@ -46,6 +46,8 @@ class Metric:
         group_keys: For a metric by group, the keys it may be grouped by, best first.
         stream: The value from sums, where sums are enough; ``None`` needs all rows at once.
         stream_error: How far that value may be from the exact one, if sums do not give it exactly.
+        biased_by_drawing: Whether replicates lie above the value on average, as those of a mean of
+            absolute values do; it is at least 0. Its intervals are shifted back onto the value.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Metric:
     group_keys: tuple[str, ...] = ()
     stream: Callable[[Sums], Measure] | None = None
     stream_error: Callable[[Sums], float] | None = None
+    biased_by_drawing: bool = False
 
     @property
     def needs(self) -> Literal["groups"] | None:

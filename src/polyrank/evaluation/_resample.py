@@ -26,7 +26,7 @@ class Resampled:
     points: Mapping[Key, float]
     """On the rows as they are."""
     draws: Mapping[Key, Floats]
-    """(R,) on each replicate."""
+    """(R,) on each replicate, unshifted: those of ``ece`` lie above its point."""
 
 
 def resample(
