@@ -142,7 +142,8 @@ class TrainingConfig(Declared):
     schedule: Literal["constant", "cosine"] = "constant"
     """After warm-up; ``cosine`` falls to a tenth of the peak over ``epochs``."""
     clip_norm: PositiveFloat | None = 10.0
-    """Bound on the global norm of the gradient; null: none."""
+    """Bound on the norm of the gradient of all parameters together, so that one task's gradient
+    scales every task's step; null: none."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """``auto``: bf16 autocast where the processor or GPU multiplies bf16 in hardware."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from polyrank.balancing import Static
 from polyrank.config import RunConfig
 from polyrank.data import EncodedLog
 from polyrank.model import RankingModel
@@ -117,6 +118,25 @@ def test_validation_weighs_the_negatives_of_a_thinned_log(tmp_path: Path) -> Non
     loss = torch.nn.functional.binary_cross_entropy(prob, label, weight, reduction="sum")
     expected = float(loss / weight.sum())
     assert result.history[-1].metrics["click.log_loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_side_by_side_networks_meet_in_the_clipping_alone(
+    log: Prepared, tmp_path: Path, clip_norm: float | None
+) -> None:
+    run = config(
+        epochs=1, clip_norm=clip_norm, model={"sharing": {"kind": "single_task", "widths": [16]}}
+    )
+    heavy = run.model_copy(update={"balance": Static(like=1000.0)})
+    models = [
+        train(given, log, tmp_path / name).model for name, given in (("a", run), ("b", heavy))
+    ]
+    (batch,) = log.validation.whole()
+    with torch.inference_mode():
+        light, other = (model.predict(batch) for model in models)
+    for task in ("click", "watch"):
+        assert torch.equal(light[task], other[task]) == (clip_norm is None)
+    assert not torch.equal(light["like"], other["like"])
 
 
 def test_a_large_offset_of_a_label_leaves_no_trace(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Single-task: every task owns its table and its trunk; nothing is shared."""
+"""Single-task: every task owns its table and its trunk; no parameter is shared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ class SingleTaskBlock(Sharing):
 
 
 class SingleTask(SharingConfig):
-    """T networks side by side: the baseline that every sharing is held against."""
+    """T networks side by side: the baseline that every sharing is held against.
+
+    No parameter serves two tasks, yet they are trained as one run: ``training.clip_norm`` scales
+    all gradients by the norm of all together, a step whose gradient is not finite is skipped, and
+    one step is chosen for all. With ``clip_norm`` null no task moves another's parameters.
+    """
 
     kind: Literal["single_task"] = "single_task"
     widths: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
