@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
@@ -184,6 +185,59 @@ def test_a_side_table_in_order(tmp_path: Path) -> None:
     missing = run("validate", config)
     assert missing.code == 2
     assert "items.parquet" in missing.error["message"]
+
+
+def _other_keys(known: int) -> Callable[[pa.Table], pa.Table]:
+    """The side table with other ids, but for the ``known`` items that the log shows most."""
+    counts = feed_log()["item_id"].value_counts().to_pylist()
+    most = sorted(counts, key=lambda entry: -entry["counts"])[:known]
+    kept = {entry["values"] for entry in most}
+
+    def change(items: pa.Table) -> pa.Table:
+        ids = [
+            id_ if id_ in kept else -1 - place
+            for place, id_ in enumerate(items["item_id"].to_pylist())
+        ]
+        place = items.schema.get_field_index("item_id")
+        return items.set_column(place, "item_id", pa.array(ids, items.schema.field(place).type))
+
+    return change
+
+
+def test_a_side_table_that_knows_no_item_of_the_log_is_refused(tmp_path: Path) -> None:
+    config = _with_items(tmp_path, _other_keys(0))
+    for verb in ("validate", "train"):
+        outcome = run(verb, config)
+        assert outcome.code == 3
+        assert outcome.error["where"] == "table 'items'"
+        assert "rows finds its key there" in outcome.error["message"]
+    empty = _with_items(tmp_path, lambda items: items.slice(0, 0))
+    assert "none of 2,400 rows" in run("validate", empty).error["message"]
+
+
+def test_a_side_table_that_knows_few_items_of_the_log_is_told(tmp_path: Path) -> None:
+    config = _with_items(tmp_path, _other_keys(3))
+    known = pq.read_table(tmp_path / "items.parquet")["item_id"]
+    found = int(pc.is_in(feed_log()["item_id"], known.combine_chunks()).to_numpy().sum())
+    assert 0 < found < ROWS // 2
+    share = f"{found:,} of 2,400 rows ({found / ROWS:.1%}) find their key there"
+    assert f"warning: table 'items': {share}" in succeed("validate", config)
+    outcome = run("train", config)
+    assert outcome.code == 0
+    assert "train: table 'items': " in outcome.err
+    assert "validation: table 'items': " in outcome.err
+    assert f"\n{ROWS - found:,} rows: no row in table 'items'\n" in outcome.out
+    card = succeed("card", tmp_path / "run" / "bundle")
+    assert f"| no row in table 'items' | {ROWS - found:,} |" in card
+    assert "| read | 2,400 |" in card
+
+
+def test_labels_outside_their_sample_space_are_counted_aloud(tmp_path: Path) -> None:
+    unclicked = np.flatnonzero(feed_log()["click"].to_numpy() == 0)[:5].tolist()
+    config = write_run(tmp_path, put(feed_log(), "purchase", dict.fromkeys(unclicked, 1)))
+    told = "label 'purchase' is 1 outside its sample space: masked"
+    assert f"\n5 rows: {told}\n" in succeed("train", config)
+    assert f"| {told} | 5 |" in succeed("card", tmp_path / "run" / "bundle")
 
 
 def test_parts_that_overlap_in_time_are_refused(tmp_path: Path) -> None:

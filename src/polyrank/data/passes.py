@@ -16,6 +16,7 @@ from polyrank.data.dedup import Repetitions
 from polyrank.data.faults import Fault, FaultLog, Rule, broken
 from polyrank.data.hashing import hash_rows
 from polyrank.data.ledger import Counts, LabelCount
+from polyrank.data.matches import absent_note
 from polyrank.data.observed import count_labels, observed_mask, outside_counts
 from polyrank.data.plan import Plan
 from polyrank.data.quarantine import Quarantine
@@ -98,7 +99,7 @@ class Pass:
             dropped["gap"] = codes < 0
         keep_B = self._drop(member_B & ~bad_B, dropped)
         for name, missing_B in absent.items():
-            self.counts.note(f"no row in table {name!r}", int((missing_B & keep_B).sum()))
+            self.counts.note(absent_note(name), int((missing_B & keep_B).sum()))
         if self._mark_refused:
             self.counts.masked += int(keep_B.sum())
             return table.append_column(REFUSED, pa.array(~keep_B))

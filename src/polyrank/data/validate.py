@@ -16,6 +16,7 @@ from polyrank.data.hashing import hash_rows
 from polyrank.data.join import Join, join_of
 from polyrank.data.ledger import LabelCount
 from polyrank.data.lint import DataWarning, Sample, leaks
+from polyrank.data.matches import match_problems
 from polyrank.data.observed import count_labels, observed_mask, unlearnable
 from polyrank.data.plan import Plan, Request, try_plan
 from polyrank.data.rules import Rows, compared_columns, plausible_times, rules_of
@@ -98,6 +99,7 @@ class _Survey:
         self._num_refused = 0
         self._num_rows = 0
         self._parts: Counter[str] = Counter()
+        self._absent: Counter[str] = Counter()
         self._labels = {name: LabelCount() for name in request.schema.task_names}
 
     def take(self, chunk: Chunk) -> None:
@@ -107,7 +109,8 @@ class _Survey:
         for times in self._times:
             faults += times.faults(table, chunk.table)
         if self._complete:
-            table, _ = rules.plan.join.attach(table, rules.plan.joined)
+            table, absent = rules.plan.join.attach(table, rules.plan.joined)
+            self._absent.update({name: int(rows.sum()) for name, rows in absent.items()})
         faults += rule_faults(table, chunk.table, rules.checks, faults)
         self._faults.add(faults, origin=chunk.origin, first_row=chunk.first_row)
         if self._complete:
@@ -123,6 +126,7 @@ class _Survey:
             yield DataError("the log holds no rows", hint="Check which files are meant.")
         elif self._complete:
             yield from self._part_problems()
+            yield from match_problems(self._num_rows, self._absent)
             if self._num_refused <= self._max_refused * self._num_rows:
                 yield from self._task_problems()
             yield from self._repeated_rows()

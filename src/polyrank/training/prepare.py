@@ -30,6 +30,7 @@ from polyrank.data import (
     load_side_table,
     open_log,
 )
+from polyrank.data.matches import match_notices
 from polyrank.errors import ArtefactError, ConfigError
 from polyrank.storage import (
     Committed,
@@ -245,6 +246,7 @@ class _Preparation:
             self._reported("fit", self._chunks(readers, "train")),
             seed=self._config.data.seed,
         )
+        few = {"train": self._few_matches(ledger, "train")}
         logs: dict[str, EncodedLog] = {}
         unseen = Unseen(encoders)
         for part in readers:
@@ -253,6 +255,7 @@ class _Preparation:
                 chunks = unseen.watch(chunks)
             room = self._bytes_left(logs)
             logs[part] = self._encode(part, encoders, chunks, room)
+            few[part] = self._few_matches(ledger, part)
         if WHOLE not in self._sources.logs:
             spans.refuse_backward()
         ledger.check()
@@ -266,10 +269,16 @@ class _Preparation:
             "notices": [
                 *([f"nothing reads the columns {', '.join(ignored)}"] if ignored else []),
                 *unseen.notices(),
+                *(notice for notices in few.values() for notice in notices),
             ],
         }
         self._commit(encoders, facts)
         return self._prepared(encoders, logs, facts)
+
+    def _few_matches(self, ledger: Ledger, part: Part) -> list[str]:
+        """Side tables that hold few of the part's keys; one that holds none is refused."""
+        tables = (table.name for table in self._config.schema_.tables)
+        return [f"{part}: {text}" for text in match_notices(ledger.parts[part], tables)]
 
     def _encode(
         self, part: Part, encoders: Encoders, chunks: Iterator[pa.Table], max_bytes: int
