@@ -554,7 +554,7 @@ def test_tasks_without_any_label_are_named_all_at_once() -> None:
         Encoders.fit(SCHEMA, [table_of([{**ANCHOR, "stars": None}])])
 
 
-@pytest.mark.parametrize("weight", [-1.0, math.nan, None, 1e39])
+@pytest.mark.parametrize("weight", [-1.0, math.nan, None, 1e39, 1e-46])
 def test_an_impossible_weight_is_refused(weight: float | None) -> None:
     with pytest.raises(DataError, match="1 weights are missing, negative or beyond float32"):
         Encoders.fit(SCHEMA, [table_of([ANCHOR, {**ANCHOR, "weight": weight}])])

@@ -18,6 +18,8 @@ from polyrank.data.observed import count_labels, label_values, observed_mask, un
 from polyrank.errors import DataError
 from polyrank.schema import Duration, Schema, Task
 
+_LEAST = float(np.finfo(np.float32).tiny)
+
 
 def labels_of(schema: Schema, table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Labels (B, T) in their own units, 0 where not observed, and where they were (B, T).
@@ -49,14 +51,15 @@ def weights_of(schema: Schema, table: pa.Table) -> NDArray[np.float64]:
     """The weight of each row (B); 1 where the log has none.
 
     Raises:
-        DataError: A weight that is missing, negative or beyond float32.
+        DataError: A weight that is missing, negative or beyond float32, or so small that float32
+            makes 0 of it.
     """
     column = schema.keys.weight
     if column is None:
         return np.ones(table.num_rows)
     where = f"weight {column!r}"
     weights = as_numbers(table.column(column).combine_chunks(), where)
-    refused = ~((weights >= 0) & (weights <= FLOAT32))
+    refused = ~((weights >= 0) & (weights <= FLOAT32)) | ((weights > 0) & (weights < _LEAST))
     if refused.any():
         raise DataError(
             f"{int(np.count_nonzero(refused))} weights are missing, negative or beyond float32",
