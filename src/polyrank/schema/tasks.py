@@ -64,7 +64,10 @@ class Regression(_Task):
 
 
 class Duration(_Task):
-    """A time of at least 0 in the label's own unit; Huber loss on the standardised log(1 + y)."""
+    """A time of at least 0 in the label's own unit; Huber loss on the standardised log(1 + y).
+
+    What is predicted lies near the median of the time: on skewed times below their mean.
+    """
 
     kind: Literal["duration"] = "duration"
     unit: Literal["ms", "s", "min"] = "s"
