@@ -93,7 +93,8 @@ def _check_report(config: RunConfig, root: Path) -> None:
         side.name: load_side_table(sources.tables[side.name], side, config.schema_, root=root)
         for side in config.schema_.tables
     }
-    check_slices(rows_of(config, sources, tables, HELD_OUT[0]), config.evaluation.slices)
+    rows, report = rows_of(config, sources, tables, HELD_OUT[0]), config.evaluation
+    check_slices(rows, report.slices, report.exact_rows)
 
 
 def _section(model: type[DeclaredT], tree: Mapping[str, Any], key: str) -> DeclaredT | None:

@@ -166,6 +166,10 @@ class EvaluationConfig(Declared):
     """Columns by whose values the metrics are reported as well."""
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 200
     """Bootstrap draws behind the 95 % intervals; 0: no intervals."""
+    exact_rows: PositiveInt = 5_000_000
+    """Rows of a part that are held in memory. A part with more is reported from sums and
+    histograms: AUC and ECE with a bound on their error, no GAUC, PR-AUC, NDCG, XAUC, slices or
+    intervals."""
 
 
 class TrackingConfig(Declared):
@@ -189,7 +193,8 @@ class RunConfig(Declared):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     output: str = "runs/ranker"
-    """The run's folder: checkpoints, log, quarantine and the bundle."""
+    """The run's folder: checkpoints, log, quarantine and the bundle. A relative one starts from the
+    working directory, unlike the paths in ``data``."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Every random choice of training follows from it: initial weights, order, dropout."""
 

@@ -163,10 +163,11 @@ def train_bundle(
         for notice in prepared.notices:
             watcher.notice(notice)
         parts = [part for part in HELD_OUT[: 1 + test] if part in prepared.data_dates]
-        if config.evaluation.slices:
+        report = config.evaluation
+        if report.slices:
             for part in parts:
                 chunks = rows_of(config, sources, prepared.tables, part)
-                check_slices(chunks, config.evaluation.slices)
+                check_slices(chunks, report.slices, report.exact_rows)
         result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
         bundle = _bundle(config, sources, prepared, result)
         if not is_main_process():

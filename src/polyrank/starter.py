@@ -167,7 +167,7 @@ class _Starter:
             to_yaml(self.guess, indent=2).rstrip("\n"),
             *model_lines(),
             *_training(self.num_rows),
-            f"output: {quoted(f'runs/{self.out.stem}')}  # checkpoints, log and bundle",
+            f"output: {quoted(f'runs/{self.out.stem}')}  # from the working directory",
             "seed: 0",
         ]
         return "\n".join(parts) + "\n"

@@ -50,6 +50,28 @@ def test_slices_and_chosen_metrics(trained: Path, bundle: Path) -> None:
     assert table[3].startswith(largest)
 
 
+def test_more_rows_than_may_be_held_give_bounds_and_say_what_is_missing(
+    trained: Path, bundle: Path
+) -> None:
+    words = ["evaluate", bundle, trained / "test.parquet", "--exact-rows", "100"]
+    out = succeed(*words)
+    found = Evaluation.from_json(succeed(*words, "--json"))
+    assert found.mode == "streamed"
+    lines = out.splitlines()
+    assert "streamed, from sums and histograms; no intervals" in lines
+    (told,) = (line for line in lines if line.startswith("AUC: "))
+    assert told.startswith("AUC: click within ")
+    assert told.endswith(" of the exact value")
+    missing = "needs all rows in memory (evaluation.exact_rows, --exact-rows)"
+    for name in ("GAUC", "XAUC", "PR-AUC", "NDCG@10"):
+        assert f"undefined: {name}: {missing}" in lines
+    exact = Evaluation.from_json(succeed(*words[:-1], "100000", "--json", "--resamples", "0"))
+    for row in found.rows:
+        if row.metric == "auc" and row.reason is None:
+            bound = float(str(row.interval_reason).split()[1])
+            assert abs(row.value - exact.value(row.task, "auc")) <= 1.05 * bound
+
+
 def test_ranking_metrics_at_any_depth(trained: Path, bundle: Path) -> None:
     words = ["evaluate", bundle, trained / "test.parquet", "--resamples", "0"]
     words += ["--metric", "ndcg@3", "--metric", "ece@5", "--metric", "pr_auc"]
@@ -187,9 +209,16 @@ def test_the_card_says_what_and_when(trained: Path, bundle: Path) -> None:
     text = succeed("card", bundle)
     assert "| purchase | binary, within click |" in text
     assert "| report | binary, less is better |" in text
-    times = feed_log()["time_ms"]
-    assert f"| train | 1,600 | {times[0].as_py()} | {times[1599].as_py()} |" in text
+    times = (feed_log()["time_ms"][row].as_py() / 1000 for row in (0, 1599))
+    first, last = (
+        f"{datetime.datetime.fromtimestamp(time, datetime.UTC):%Y-%m-%d %H:%M} UTC"
+        for time in times
+    )
+    assert f"| train | 1,600 | {first} | {last} |" in text
     card = load_bundle(bundle).card
+    for key in ("model.sharing.kind", "training.learning_rate", "balance.kind", "seed"):
+        assert f"| {key} | " in text
+    assert "| seed | 0 |" in text
     value = Evaluation.from_json(card.metrics["test"]).value("click", "auc")
     assert f"| click | auc | {value:.5g} |" in text
     assert str(card.provenance["encoders"]) in text

@@ -75,7 +75,7 @@ def test_an_unknown_metric_is_refused(scorer: Scorer) -> None:
 def test_long_logs_are_streamed_and_say_so(scorer: Scorer) -> None:
     exact = evaluate_log(scorer, feeds.log(), EvaluationConfig(resamples=0))
     reader = Reader(open_log(feeds.log(), chunk_rows=500), scorer.bundle.schema)
-    streamed = evaluate_rows(scorer, reader.chunks("all"), EvaluationConfig(), exact_rows=1200)
+    streamed = evaluate_rows(scorer, reader.chunks("all"), EvaluationConfig(exact_rows=1200))
     assert streamed.mode == "streamed"
     for task in ("click", "purchase"):
         assert streamed.value(task, "log_loss") == pytest.approx(exact.value(task, "log_loss"))
@@ -84,7 +84,7 @@ def test_long_logs_are_streamed_and_say_so(scorer: Scorer) -> None:
     sliced = Reader(open_log(feeds.log()), scorer.bundle.schema, extra=["surface"])
     with pytest.raises(ConfigError, match="slices need all rows"):
         evaluate_rows(
-            scorer, sliced.chunks("all"), EvaluationConfig(slices=("surface",)), exact_rows=1
+            scorer, sliced.chunks("all"), EvaluationConfig(slices=("surface",), exact_rows=1)
         )
 
 
@@ -98,7 +98,8 @@ def test_negatives_of_a_thinned_log_weigh_as_many_as_were_dropped_in_every_verb(
     config = EvaluationConfig(metrics=("log_loss", "ratio", "mae"), resamples=0)
     found = evaluate_log(thinned, feeds.log(), config)
     reader = Reader(open_log(feeds.log()), schema)
-    streamed = evaluate_rows(thinned, reader.chunks("all"), config, exact_rows=1)
+    small = config.model_copy(update={"exact_rows": 1})
+    streamed = evaluate_rows(thinned, reader.chunks("all"), small)
     compared = compare_scorers(thinned, thinned, feeds.log(), metrics=["log_loss", "ratio"])
     label = feeds.log()["click"].to_numpy().astype(float)
     repeats = np.where(label == 0, 4, 1)

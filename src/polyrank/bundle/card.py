@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from polyrank._version import __version__
+from polyrank.data.times import readable
 from polyrank.evaluation import Evaluation
 from polyrank.schema import Declared, Schema, parse
+from polyrank.storage import jsonio
 
 
 class DataDates(Declared):
@@ -64,14 +67,30 @@ def render(card: Card) -> str:
     lines += [f"| {task} | {phrase} |" for task, phrase in card.tasks.items()]
     lines += ["", "## Data", "", "| part | rows | first | last |", "|---|---|---|---|"]
     lines += [
-        f"| {part} | {dates.rows:,} | {dates.first or '-'} | {dates.last or '-'} |"
+        f"| {part} | {dates.rows:,} | {readable(dates.first or '-')} | "
+        f"{readable(dates.last or '-')} |"
         for part, dates in card.data.items()
     ]
     for part, text in card.metrics.items():
         lines += ["", f"## Metrics on {part}", "", *_metric_table(Evaluation.from_json(text))]
+    if card.run:
+        lines += ["", "## Configuration", "", "| key | value |", "|---|---|"]
+        lines += [f"| {key} | {value} |" for key, value in _settings(card.run)]
     lines += ["", "## Provenance", "", "| what | value |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in sorted(card.provenance.items())]
     return "\n".join([*lines, ""])
+
+
+def _settings(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What decided the model, by key path; schema, paths and reports are told elsewhere."""
+    split = {f"data.split.{key}": value for key, value in (run["data"]["split"] or {}).items()}
+    open_ = [*split.items(), *((key, run[key]) for key in ("model", "balance", "training", "seed"))]
+    while open_:
+        key, value = open_.pop(0)
+        if isinstance(value, Mapping) and value:
+            open_ = [*((f"{key}.{inner}", entry) for inner, entry in value.items()), *open_]
+        else:
+            yield key, jsonio.dumps(value).decode().strip()
 
 
 def _metric_table(evaluation: Evaluation) -> list[str]:

@@ -23,6 +23,9 @@ def evaluate(
     ] = [],  # noqa: B006
     metrics: Metrics = [],  # noqa: B006
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 200,
+    exact_rows: Annotated[
+        int, typer.Option(min=1, help="Rows held in memory; of more, metrics are approximate.")
+    ] = 5_000_000,
     part: Part = "all",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
@@ -35,7 +38,9 @@ def evaluate(
     from polyrank.schema import parse
     from polyrank.scoring import evaluate_log
 
-    config = parse(EvaluationConfig, {"metrics": metrics, "slices": slices, "resamples": resamples})
+    asked = {"metrics": metrics, "slices": slices}
+    limits = {"resamples": resamples, "exact_rows": exact_rows}
+    config = parse(EvaluationConfig, {**asked, **limits})
     scorer = open_scorer(bundle, tables)
     result = evaluate_log(scorer, log, config, part=part, max_quarantine_share=max_quarantine_share)
     warn_of_training_rows({bundle: scorer}, log, part)

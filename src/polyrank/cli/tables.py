@@ -74,7 +74,12 @@ def show_evaluation(
         show_title(out, f"\nby {column}")
         _show(out, _tables(rows, out.width, sliced=True))
     _note(out, _caption(evaluation))
-    for reason in _reasons([*whole, *(row for rows in parts.values() for row in rows)]):
+    for bound in _bounds(whole):
+        _note(out, bound)
+    told = [*whole, *(row for rows in parts.values() for row in rows)]
+    if evaluation.mode == "streamed":
+        told = list(evaluation.rows)
+    for reason in _reasons(told):
         _note(out, reason)
 
 
@@ -161,12 +166,18 @@ def _tables(rows: Sequence[EvaluationRow], width: int, *, sliced: bool = False) 
     for binary in (True, False):
         mine = [row for row in rows if (row.positives is not None) == binary]
         names = {row.metric for row in mine if row.reason is None}
-        metrics = sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else 99)
+        metrics = sorted(names, key=_place)
         lead = ["value"] * sliced + ["task", "rows"] + ["positive"] * binary
         room = width - sum(_lead_width(mine, name) for name in lead)
         size = max(1, room // _METRIC_WIDTH)
         for start in range(0, len(metrics), size):
             yield _metric_table(mine, metrics[start : start + size], lead)
+
+
+def _place(metric: str) -> tuple[int, str]:
+    """Where a metric stands among the columns, ``ndcg@5`` where NDCG does."""
+    family = metric if metric in _ORDER else metric.partition("@")[0]
+    return (_ORDER.index(family) if family in _ORDER else len(_ORDER), metric)
 
 
 def _metric_table(
@@ -243,6 +254,18 @@ def _caption(evaluation: Evaluation) -> str:
     share = f"{evaluation.confidence:.0%}"
     draws = f"{evaluation.resamples} draws of {evaluation.unit}s"
     return f"{how}; ± is half the width of the {share} interval, over {draws}"
+
+
+def _bounds(rows: Sequence[EvaluationRow]) -> list[str]:
+    """How far streamed values may be from the exact ones: a line for each metric."""
+    from polyrank.evaluation import OF_EXACT
+
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if (row.interval_reason or "").endswith(OF_EXACT):
+            bound = str(row.interval_reason).removesuffix(OF_EXACT)
+            found.setdefault(row.metric, []).append(f"{row.task} {bound}")
+    return [f"{heading(metric)}: {', '.join(told)}{OF_EXACT}" for metric, told in found.items()]
 
 
 def _reasons(rows: Sequence[EvaluationRow] | Sequence[ComparisonRow]) -> list[str]:

@@ -7,6 +7,8 @@ like 20220429, counters), nothing is assumed.
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,23 @@ _FROM = 631_152_000
 _TO = 4_102_444_800
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _NEARLY_ALL = 0.9
+_WHOLE = re.compile("[0-9]{9,19}")
 _CURE = "Write one unit in all rows; drop rows whose clock was wrong."
+
+
+def readable(text: str) -> str:
+    """A time as a person reads it: a whole number since 1970 as a date; other text as it is.
+
+    >>> readable("1767571208361"), readable("20220429")
+    ('2026-01-05 00:00 UTC', '20220429')
+    """
+    if not _WHOLE.fullmatch(text):
+        return text
+    for scale in _UNITS.values():
+        if _FROM * scale <= int(text) < _TO * scale:
+            moment = datetime.fromtimestamp(int(text) // scale, UTC)
+            return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return text
 
 
 class PlausibleTimes:

@@ -44,7 +44,7 @@ from polyrank.evaluation._ratio import ratio
 from polyrank.evaluation._registry import METRICS, EvaluatedTask, find_metric
 from polyrank.evaluation._resample import Resampled, resample
 from polyrank.evaluation._rmse import rmse
-from polyrank.evaluation._streaming import StreamingEvaluator
+from polyrank.evaluation._streaming import OF_EXACT, StreamingEvaluator
 from polyrank.evaluation._xauc import xauc
 from polyrank.evaluation.selection import Selection
 
@@ -52,6 +52,7 @@ __all__ = [
     "MAX_SLICE_VALUES",
     "METRICS",
     "NO_GROUP",
+    "OF_EXACT",
     "Comparison",
     "ComparisonRow",
     "EvaluatedTask",

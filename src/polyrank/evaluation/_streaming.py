@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polyrank.errors import DataError
 from polyrank.evaluation._bootstrap import no_interval
 from polyrank.evaluation._evaluation import Evaluation, EvaluationRow
 from polyrank.evaluation._measure import Measure, undefined
@@ -19,7 +18,9 @@ from polyrank.evaluation._registry import EvaluatedTask, choose_metrics
 from polyrank.evaluation._rows import Floats, Rows
 from polyrank.evaluation._sums import STATE_SIZE, Sums, summarise
 
-NEEDS_EXACT = "needs exact mode: all rows at once"
+NEEDS_EXACT = "needs all rows in memory (evaluation.exact_rows, --exact-rows)"
+
+OF_EXACT = " of the exact value"
 
 
 class StreamingEvaluator:
@@ -27,13 +28,12 @@ class StreamingEvaluator:
 
     Exact up to rounding: log loss, NE, ratio, MAE, RMSE. AUC and ECE come from a histogram of
     logit(probability): 16384 cells of width 0.00244 over [-20, 20], the outermost open. Their
-    error is bounded by the data seen, see ``error_bounds``: for AUC at most half the share of the
-    pairs (positive, negative) that fall into one cell, for ECE less than twice the share of the
-    weight in the cells that hold the edge of a bin. What needs all rows of a group, or all rows,
-    is NaN with that reason.
+    error is bounded by the data seen, which ``interval_reason`` tells and ``error_bounds`` gives:
+    for AUC at most half the share of the pairs (positive, negative) that fall into one cell, for
+    ECE less than twice the share of the weight in the cells that hold the edge of a bin. What needs
+    all rows of a group, or all rows, is NaN with that reason.
 
-    States only add: any split of the rows into chunks and processes gives the same result up to
-    rounding, and ``state`` may be summed over processes (all-reduce).
+    Sums only add: any split of the rows into chunks gives the same result up to rounding.
 
     Args:
         tasks: What to evaluate.
@@ -52,22 +52,6 @@ class StreamingEvaluator:
         self._chosen = choose_metrics(self._tasks, metrics)
         self._state_TS = np.zeros((len(self._tasks), STATE_SIZE))
 
-    @property
-    def state(self) -> Floats:
-        """A copy of the sums, shape (T, S)."""
-        return self._state_TS.copy()
-
-    def load_state(self, state_TS: Floats) -> None:
-        """Go on from ``state``, or from the sum of several.
-
-        Raises:
-            DataError: Another shape: it belongs to other tasks.
-        """
-        if state_TS.shape != self._state_TS.shape:
-            message = f"state of shape {state_TS.shape}, expected {self._state_TS.shape}"
-            raise DataError(message, hint="load the state of the same tasks")
-        self._state_TS = state_TS.astype(np.float64)
-
     def update(self, observations: Observations) -> None:
         """Add rows; either all of them count or, after an error, none.
 
@@ -78,21 +62,11 @@ class StreamingEvaluator:
         parts = [_summarise(task, observations.select(task.name)) for task in self._tasks]
         self._state_TS += np.stack(parts) if parts else 0.0
 
-    def merge(self, other: StreamingEvaluator) -> None:
-        """Add the rows another evaluator of the same tasks has seen.
-
-        Raises:
-            DataError: It has other tasks.
-        """
-        mine, theirs = ([(t.name, t.kind) for t in e._tasks] for e in (self, other))
-        if mine != theirs:
-            raise DataError(f"cannot merge tasks {theirs} into {mine}", hint="evaluate the same")
-        self._state_TS += other._state_TS
-
     def result(self) -> Evaluation:
         """The metrics of all rows so far; ``mode`` is ``"streamed"``."""
+        bounds = self.error_bounds()
         rows = tuple(
-            _entry(task, metric, Sums(state_S))
+            _entry(task, metric, Sums(state_S), bounds.get((task.name, metric.name)))
             for task, state_S in zip(self._tasks, self._state_TS, strict=True)
             for metric in self._chosen[task.name]
         )
@@ -128,9 +102,10 @@ def _stream(metric: Metric, sums: Sums) -> Measure:
         return metric.stream(sums)
 
 
-def _entry(task: EvaluatedTask, metric: Metric, sums: Sums) -> EvaluationRow:
+def _entry(task: EvaluatedTask, metric: Metric, sums: Sums, bound: float | None) -> EvaluationRow:
     point = _stream(metric, sums)
-    interval = no_interval(NEEDS_EXACT)
+    known = bound is not None and point.reason is None
+    interval = no_interval(f"within {bound:.1e}{OF_EXACT}" if known else NEEDS_EXACT)
     return EvaluationRow(
         task=task.name,
         slice=None,

@@ -29,9 +29,6 @@ from polyrank.schema import Schema, Task
 from polyrank.scoring.held_out import split_of
 from polyrank.scoring.scorer import Scorer
 
-EXACT_ROWS = 5_000_000
-"""Logs with more rows are evaluated from sums and histograms, in constant memory."""
-
 
 def evaluate_log(
     scorer: Scorer,
@@ -74,9 +71,7 @@ def check_evaluation(schema: Schema, config: EvaluationConfig) -> None:
     evaluate(nothing, schema.tasks, metrics=metrics, resamples=config.resamples)
 
 
-def evaluate_rows(
-    scorer: Scorer, chunks: Iterator[Any], config: EvaluationConfig, exact_rows: int = EXACT_ROWS
-) -> Evaluation:
+def evaluate_rows(scorer: Scorer, chunks: Iterator[Any], config: EvaluationConfig) -> Evaluation:
     """``evaluate_log`` for tables as a ``Reader`` gives them."""
     schema = scorer.bundle.schema
     parts: list[Observations] = []
@@ -84,7 +79,7 @@ def evaluate_rows(
     for part in _observe(scorer, chunks, config.slices):
         parts.append(part)
         held += part.num_rows
-        if held > exact_rows:
+        if held > config.exact_rows:
             return _streamed(schema, parts, _observe(scorer, chunks, config.slices), config)
     return _exact(schema, Observations.concatenate(parts), config)
 
@@ -247,7 +242,8 @@ def _streamed(
 ) -> Evaluation:
     if config.slices:
         raise ConfigError(
-            f"slices need all rows in memory, at most {EXACT_ROWS:,}", hint="Evaluate a part."
+            f"slices need all rows in memory, and there are more than {config.exact_rows:,}",
+            hint="Raise `exact_rows` (--exact-rows), or evaluate a part.",
         )
     evaluator = StreamingEvaluator(schema.tasks, list(config.metrics) or None)
     for part in chain(held, rest):

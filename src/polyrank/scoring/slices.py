@@ -9,14 +9,11 @@ import pyarrow.compute as pc
 
 from polyrank.errors import ConfigError
 from polyrank.evaluation import MAX_SLICE_VALUES
-from polyrank.scoring.evaluation import EXACT_ROWS
 
 _WHERE = "evaluation.slices"
 
 
-def check_slices(
-    chunks: Iterable[pa.Table], slices: Sequence[str], exact_rows: int = EXACT_ROWS
-) -> None:
+def check_slices(chunks: Iterable[pa.Table], slices: Sequence[str], exact_rows: int) -> None:
     """Refuse what ``evaluate_rows`` would refuse, without predicting a row.
 
     Args:
@@ -35,7 +32,7 @@ def check_slices(
             raise ConfigError(
                 f"a report by slice is made of {exact_rows:,} rows at most, and there are more",
                 where=_WHERE,
-                hint="Leave slices out, or hold out fewer rows.",
+                hint="Raise evaluation.exact_rows, leave slices out, or hold out fewer rows.",
             )
         for name, found in values.items():
             found |= set(pc.unique(chunk[name]).to_pylist())
