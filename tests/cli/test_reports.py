@@ -76,7 +76,7 @@ def test_ranking_metrics_at_any_depth(trained: Path, bundle: Path) -> None:
     words = ["evaluate", bundle, trained / "test.parquet", "--resamples", "0"]
     words += ["--metric", "ndcg@3", "--metric", "ece@5", "--metric", "pr_auc"]
     out = succeed(*words)
-    assert out.splitlines()[1].split() == ["task", "rows", "positive", "PR-AUC", "ECE@5", "NDCG@3"]
+    assert out.splitlines()[1].split() == ["task", "rows", "positive", "ECE@5", "PR-AUC", "NDCG@3"]
     found = Evaluation.from_json(succeed(*words, "--json"))
     assert f"{found.value('click', 'ndcg@3'):.4f}" in out
 
