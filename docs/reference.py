@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from polyrank import balancing, config, data, interactions, model, schema, sharing
+from polyrank import balancing, config, data, heads, interactions, model, schema, sharing
 
 PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
     "schema.md": (
@@ -49,6 +49,8 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             model.Towers,
             *interactions.INTERACTIONS.values(),
             *sharing.SHARINGS.values(),
+            *heads.HEADS.values(),
+            *heads.FUNNELS.values(),
             *balancing.SCALARIZERS.values(),
             config.TrainingConfig,
             config.Select,

@@ -68,7 +68,7 @@ def test_the_tree_comes_back_whole(path: Path) -> None:
 def test_settings_are_put_over_the_file(path: Path) -> None:
     config = load_config(path, ["training.epochs=7", "model.sharing.widths=[8, 8]", "output=x"])
     assert config.training.epochs == 7
-    assert config.model.sharing.widths == (8, 8)
+    assert config.tree()["model"]["sharing"]["widths"] == [8, 8]
     assert config.output == "x"
 
 

@@ -210,7 +210,7 @@ class RunConfig(Declared):
     @model_validator(mode="after")
     def _names_agree(self) -> RunConfig:
         self.balance.build(self.schema_.task_names)
-        self.model.sharing.check(self.schema_)
+        self.model.check(self.schema_)
         declared = {table.name for table in self.schema_.tables}
         for name in self.data.tables:
             if name not in declared:

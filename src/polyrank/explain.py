@@ -213,10 +213,11 @@ def _sharing(model: RankingModel, config: ModelConfig) -> Part:
 def _towers(model: RankingModel) -> Part:
     return Part(
         name="towers",
-        each=f"{_wide(len(model.heads), model.sharing.out_width)} → logits",
+        each=f"{_wide(len(model.towers), model.sharing.out_width)} → logits",
         cost=cost_of(model.towers),
         parts=tuple(
-            part_of(task, tower) for task, tower in zip(model.heads, model.towers, strict=True)
+            part_of(output.name, tower)
+            for output, tower in zip(model.objective.outputs, model.towers, strict=True)
         ),
     )
 

@@ -14,10 +14,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
-from polyrank.heads import Head, build_head
+from polyrank.errors import suggest
+from polyrank.heads import AnyFunnel, AnyHead, Head, Masked, build_head
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
-from polyrank.schema import Declared, Schema
+from polyrank.schema import Declared, Faults, Schema
+from polyrank.schema.model import Name
 from polyrank.sharing import AnySharing, MMoE, Shared
 
 
@@ -38,8 +40,36 @@ class ModelConfig(Declared):
     interaction: AnyInteraction = NoInteraction()
     sharing: AnySharing = MMoE()
     towers: Towers = Towers()
+    heads: dict[Name, AnyHead] = {}
+    """By task: what turns its logits into a loss and a prediction; tasks not named have the default
+    of their kind."""
+    funnel: AnyFunnel = Masked()
+    """How tasks within the sample space of others learn."""
     seed_offset: NonNegativeInt = 0
     """Added to the run's seed for the initial weights: another draw on the same batches."""
+
+    def check(self, schema: Schema) -> None:
+        """Refuse a schema that does not fit.
+
+        Raises:
+            ValueError: What does not, and the cure.
+        """
+        self.sharing.check(schema)
+        self.funnel.check(schema)
+        kinds = {task.name: task.kind for task in schema.tasks}
+        faults = []
+        for name, head in self.heads.items():
+            if name not in kinds:
+                message = f"a head is given to {name!r}, which is no task. {suggest(name, kinds)}"
+                faults.append((f"model.heads.{name}", message))
+            elif kinds[name] not in head.suits:
+                message = (
+                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
+                    f"is {kinds[name]}. Choose another head, or declare the task as what it is"
+                )
+                faults.append((f"model.heads.{name}.kind", message))
+        if faults:
+            raise Faults(faults)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +77,7 @@ class Forward:
     """What one pass gives."""
 
     logits: Mapping[str, Tensor]
-    """(B, L) by task."""
+    """(B, L) by output of the objective, those of the tasks by their names."""
     shared: Shared
     """What the sharing block gave: the fork, the gates, the experts' outputs."""
 
@@ -75,18 +105,20 @@ class RankingModel(nn.Module):
             self.dropout = nn.Dropout(config.embedding_dropout)
             self.sharing = config.sharing.build(interactions[0].outputs, tasks)
             self.heads: dict[str, Head] = {
-                task.name: build_head(task, layout.targets[task.name]) for task in schema.tasks
+                task.name: build_head(task, layout.targets[task.name], config.heads.get(task.name))
+                for task in schema.tasks
             }
+            self.objective = config.funnel.build(schema, self.heads)
             self.towers = nn.ModuleList(
                 [
                     Tower(
                         self.sharing.out_width,
                         config.towers.widths,
-                        head.num_logits,
+                        output.num_logits,
                         dropout=config.towers.dropout,
-                        bias=head.initial_logits(),
+                        bias=output.initial_logits,
                     )
-                    for head in self.heads.values()
+                    for output in self.objective.outputs
                 ]
             )
 
@@ -98,15 +130,14 @@ class RankingModel(nn.Module):
         ]
         shared = self.sharing(views)
         logits = {
-            task: tower(shared.tasks[task])
-            for task, tower in zip(self.heads, self.towers, strict=True)
+            output.name: tower(shared.tasks[output.task])
+            for output, tower in zip(self.objective.outputs, self.towers, strict=True)
         }
         return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
-        logits = self(batch).logits
-        return {task: head.predict(logits[task]) for task, head in self.heads.items()}
+        return self.objective.predict(self(batch).logits)
 
     def tables(self) -> list[FlatTable]:
         """The embedding tables, whose gradients are sparse."""

@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from polyrank.data import TargetStats
-from polyrank.heads import HEADS, Head, build_head, masked_mean
-from polyrank.schema import Binary, Duration, Regression
+from polyrank.heads import HEADS, Head, masked_mean
+from polyrank.schema import Binary, Duration, Regression, parse
 
 # kind -> (task, stats, valid labels, range of predictions)
 CASES: dict[str, tuple[Any, TargetStats, list[float], tuple[float, float]]] = {
-    "binary": (
+    "cross_entropy": (
         Binary(name="t", keep_rate=0.5),
         TargetStats(mean=0.1, std=0.3, count=50),
         [0.0, 1.0],
         (0.0, 1.0),
     ),
-    "regression": (
+    "huber": (
         Regression(name="t"),
         TargetStats(mean=-3.0, std=2.0, count=50),
         [-1e6, -3.0, 1e6],
         (float("-inf"), float("inf")),
     ),
-    "duration": (
+    "log1p": (
         Duration(name="t", unit="ms"),
         TargetStats(mean=2.0, std=1.5, count=50),
         [0.0, 61_802.0, 86_400_000.0],
@@ -42,7 +42,7 @@ def test_every_head_is_under_contract() -> None:
 @pytest.fixture(params=sorted(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[Head, list[float], tuple[float, float]]:
     task, stats, labels, bounds = CASES[request.param]
-    return build_head(task, stats), labels, bounds
+    return parse(HEADS[request.param], {}).build(task, stats), labels, bounds
 
 
 Case = tuple[Head, list[float], tuple[float, float]]

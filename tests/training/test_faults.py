@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from polyrank.balancing import StaticWeighting
-from polyrank.data import Batch
+from polyrank.data import Batch, TargetStats
 from polyrank.errors import DataError, DivergedError
 from polyrank.heads import BinaryHead, DurationHead
+from polyrank.heads.funnels import MaskedObjective
 from polyrank.model import RankingModel
 from polyrank.schema import Binary, Categorical, Duration, Schema
 from polyrank.training import Prepared, train, trainer
@@ -58,7 +59,9 @@ def first_batch(log: Prepared) -> Batch:
 
 
 def denominators(batch: Batch) -> dict[str, float]:
-    sums = dict(zip(TASKS, denominators_of(batch).tolist(), strict=True))
+    head = BinaryHead(Binary(name="any"), TargetStats(mean=0.5, std=0.5, count=1))
+    objective = MaskedObjective(dict.fromkeys(TASKS, head))
+    sums = dict(zip(TASKS, denominators_of(objective, batch).tolist(), strict=True))
     return {task: total for task, total in sums.items() if total > 0}
 
 
@@ -90,7 +93,7 @@ def test_a_task_without_a_label_leaves_no_trace_in_the_gradient(log: Prepared, h
     assert set(denominators(batch)) == set(TASKS) - {hidden}
     step = stepper(log)
     forward = step.model.eval()(batch)
-    step._losses(forward, batch, denominators(batch)).sum().backward()
+    sum(step._losses(forward, batch, denominators(batch)).values(), torch.zeros(())).backward()
     ours = {name: p.grad for name, p in step.model.named_parameters()}
     # By hand: the sum of the other tasks' weighted means, the hidden one never computed.
     other = stepper(log).model.eval()
@@ -193,7 +196,7 @@ def test_a_skipped_batch_changes_no_bit(
     monkeypatch.setattr(
         trainer,
         "denominators_of",
-        lambda batch: torch.zeros(len(TASKS), dtype=torch.float64),
+        lambda objective, batch: torch.zeros(len(TASKS), dtype=torch.float64),
     )
     run = config(epochs=1)
     untouched = RankingModel(SCHEMA, log.encoders.layout, run.model, seed=run.seed)

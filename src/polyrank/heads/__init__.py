@@ -9,33 +9,59 @@
 0.2
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import Head, masked_mean
-from polyrank.heads.binary import BinaryHead
-from polyrank.heads.duration import DurationHead
-from polyrank.heads.regression import RegressionHead
-from polyrank.schema import Binary, Duration, Regression
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
+from polyrank.heads.binary import BinaryHead, CrossEntropy
+from polyrank.heads.duration import DurationHead, Log1p
+from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Objective, Output, Part
+from polyrank.heads.regression import Huber, RegressionHead
+from polyrank.schema import Task
 
-HEADS: Mapping[str, Callable[[Any, TargetStats], Head]] = MappingProxyType(
-    {"binary": BinaryHead, "regression": RegressionHead, "duration": DurationHead}
+AnyHead = Annotated[CrossEntropy | Huber | Log1p, Field(discriminator="kind")]
+
+HEADS: Mapping[str, type[HeadConfig]] = MappingProxyType(
+    {"cross_entropy": CrossEntropy, "huber": Huber, "log1p": Log1p}
 )
-"""By kind of task."""
+"""By ``kind``."""
+
+DEFAULT_HEADS: Mapping[str, HeadConfig] = MappingProxyType(
+    {"binary": CrossEntropy(), "regression": Huber(), "duration": Log1p()}
+)
+"""By kind of task: what stands on a task whose head is not named."""
 
 
-def build_head(task: Binary | Regression | Duration, stats: TargetStats) -> Head:
+def build_head(task: Task, stats: TargetStats, config: HeadConfig | None = None) -> Head:
     """The head of ``task``, given what the training split shows of its label."""
-    return HEADS[task.kind](task, stats)
+    chosen: HeadConfig = config or DEFAULT_HEADS[task.kind]
+    return chosen.build(task, stats)
 
 
 __all__ = [
+    "DEFAULT_HEADS",
+    "FUNNELS",
     "HEADS",
+    "NO_EXTRAS",
+    "AnyFunnel",
+    "AnyHead",
     "BinaryHead",
+    "CrossEntropy",
     "DurationHead",
+    "Extras",
+    "FunnelConfig",
     "Head",
+    "HeadConfig",
+    "Huber",
+    "Log1p",
+    "Masked",
+    "Objective",
+    "Output",
+    "Part",
     "RegressionHead",
     "build_head",
     "masked_mean",

@@ -6,9 +6,19 @@ Shapes: B rows, L logits a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from polyrank.data.layout import TargetStats
+from polyrank.schema import Declared
+
+Extras = Mapping[str, Tensor]
+"""(B,) float32 by name: what a head reads of a row beside logits and label."""
+NO_EXTRAS: Extras = MappingProxyType({})
 
 
 class Head(ABC):
@@ -21,17 +31,30 @@ class Head(ABC):
         """(L,) float32: the logits that predict the training mean; the tower's first bias."""
 
     @abstractmethod
-    def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
+    def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """(B,) loss of each row, finite for finite logits and valid labels, in fp32 or wider.
 
         Args:
             logits_BL: The tower's output.
             labels_B: Labels in the user's unit, float64 where float32 would lose of them.
+            extras: What else is known of the rows.
         """
 
     @abstractmethod
-    def predict(self, logits_BL: Tensor) -> Tensor:
-        """(B,) float64 predictions in the label's unit, never decreasing in the logit."""
+    def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
+        """(B,) float64 predictions in the label's unit, never decreasing in a single logit."""
+
+
+class HeadConfig(Declared, ABC):
+    """The configuration of a head, and its builder."""
+
+    kind: str
+    suits: ClassVar[tuple[str, ...]]
+    """The kinds of task that it can stand on."""
+
+    @abstractmethod
+    def build(self, task: Any, stats: TargetStats) -> Head:
+        """The head of ``task``, given what the training split shows of its label."""
 
 
 def masked_mean(

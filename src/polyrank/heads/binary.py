@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
 from polyrank.schema import Binary
 
 
@@ -28,12 +29,23 @@ class BinaryHead(Head):
         """The log odds of the training rate, kept within 1e-6 of 0 and 1."""
         return torch.tensor([math.log(self._rate / (1 - self._rate))])
 
-    def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
+    def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """log(1 + exp(-z)) for label 1, log(1 + exp(z)) for label 0."""
         return F.binary_cross_entropy_with_logits(
             logits_BL[:, 0].float(), labels_B.float(), reduction="none"
         )
 
-    def predict(self, logits_BL: Tensor) -> Tensor:
+    def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Probabilities; float64, since a float32 sigmoid ties logits beyond 10."""
         return torch.sigmoid(logits_BL[:, 0].double() + self._log_keep_rate)
+
+
+class CrossEntropy(HeadConfig):
+    """Sigmoid cross-entropy: the default of binary tasks."""
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    suits: ClassVar[tuple[str, ...]] = ("binary",)
+
+    def build(self, task: Binary, stats: TargetStats) -> BinaryHead:
+        """The head."""
+        return BinaryHead(task, stats)

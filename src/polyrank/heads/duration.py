@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
 from polyrank.schema import Duration
 
 
@@ -30,13 +31,24 @@ class DurationHead(Head):
         """0: the training mean of log(1 + seconds)."""
         return torch.zeros(1)
 
-    def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
+    def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
         log_B = torch.log1p(labels_B.double() * self._seconds)
         target_B = ((log_B - self._mean) / self._std).float()
         return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
 
-    def predict(self, logits_BL: Tensor) -> Tensor:
+    def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Time in the label's unit."""
         log_B = self._mean + self._std * logits_BL[:, 0].double()
         return torch.expm1(log_B.clamp(0.0, self._top)) / self._seconds
+
+
+class Log1p(HeadConfig):
+    """Huber on the standardised log(1 + seconds): the default of durations."""
+
+    kind: Literal["log1p"] = "log1p"
+    suits: ClassVar[tuple[str, ...]] = ("duration",)
+
+    def build(self, task: Duration, stats: TargetStats) -> DurationHead:
+        """The head."""
+        return DurationHead(task, stats)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
 from polyrank.schema import Regression
 
 
@@ -25,11 +27,22 @@ class RegressionHead(Head):
         """0: the training mean."""
         return torch.zeros(1)
 
-    def loss(self, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
+    def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
         target_B = ((labels_B.double() - self._mean) / self._std).float()
         return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
 
-    def predict(self, logits_BL: Tensor) -> Tensor:
+    def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """mean + std · logit."""
         return self._mean + self._std * logits_BL[:, 0].double()
+
+
+class Huber(HeadConfig):
+    """Huber on the standardised label: the default of regressions."""
+
+    kind: Literal["huber"] = "huber"
+    suits: ClassVar[tuple[str, ...]] = ("regression",)
+
+    def build(self, task: Regression, stats: TargetStats) -> RegressionHead:
+        """The head."""
+        return RegressionHead(task, stats)

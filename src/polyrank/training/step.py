@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polyrank.balancing import Weighting
 from polyrank.data import Batch
-from polyrank.heads import masked_mean
+from polyrank.heads import Objective, masked_mean
 from polyrank.model import Forward, RankingModel
 from polyrank.training.gradients import clip, global_norm
 from polyrank.training.health import Measured, measure
@@ -68,8 +68,8 @@ class Stepper:
         Args:
             step: Decides the random numbers and the learning rates.
             batch: This process's rows, maybe none, on the CPU.
-            denominators: Sum of the observed rows' weights over all processes, above 0, by task;
-                tasks without an observed label are not in it, and contribute nothing.
+            denominators: Sum of the rows' weights over all processes, above 0, by part of the
+                objective; parts without a row to learn from are not in it, and contribute nothing.
             want_gates: Whether to summarise the gates and experts of this process's rows.
 
         Raises:
@@ -79,13 +79,14 @@ class Stepper:
         batch = batch.to(self.device)
         with self.precision.autocast(self.device):
             forward = self.model(batch)
-        shares_T = self._losses(forward, batch, denominators)
+        shares = self._losses(forward, batch, denominators)
+        shares_T = torch.stack(tuple(shares.values()))
         losses_T = self.processes.sum(shares_T.detach())
-        losses = dict(zip(denominators, losses_T.tolist(), strict=True))
+        losses = dict(zip(shares, losses_T.tolist(), strict=True))
         _require_finite(losses)
         before = [buffer.clone() for buffer in self.weighting.buffers()]
-        weights = self.weighting(dict(zip(denominators, losses_T.unbind(), strict=True)))
-        loss = torch.dot(shares_T, torch.stack([weights[task] for task in denominators]))
+        weights = self.weighting(dict(zip(shares, losses_T.unbind(), strict=True)))
+        loss = torch.dot(shares_T, torch.stack([weights[task] for task in shares]))
         if forward.shared.penalty is not None:
             loss = loss + forward.shared.penalty / self.processes.world
         loss.backward()
@@ -106,20 +107,22 @@ class Stepper:
             health=measure(forward.shared) if want_gates and self.expert_health else None,
         )
 
-    def _losses(self, forward: Forward, batch: Batch, denominators: Mapping[str, float]) -> Tensor:
-        """(T,) this process's share of each masked mean."""
-        assert batch.labels_BT is not None, "training batches carry labels"
-        assert batch.observed_BT is not None, "training batches carry masks"
+    def _losses(
+        self, forward: Forward, batch: Batch, denominators: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """By task, this process's share of its loss: the weighted sum of its parts' means."""
         assert batch.weight_B is not None, "training batches carry weights"
-        columns = {task: column for column, task in enumerate(self.model.heads)}
-        shares = []
-        for task, denominator in denominators.items():
-            column = columns[task]
-            loss_B = self.model.heads[task].loss(forward.logits[task], batch.labels_BT[:, column])
-            total = torch.tensor(denominator, device=self.device)
-            observed_B = batch.observed_BT[:, column]
-            shares.append(masked_mean(loss_B, observed_B, batch.weight_B, total))
-        return torch.stack(shares)
+        objective = self.model.objective
+        losses = objective.losses(forward.logits, batch, denominators)
+        masks = objective.masks(batch).unbind(1)
+        shares: dict[str, Tensor] = {}
+        for part, mask_B in zip(objective.parts, masks, strict=True):
+            if part.name in denominators:
+                total = torch.tensor(denominators[part.name], device=self.device)
+                mean = masked_mean(losses[part.name], mask_B, batch.weight_B, total)
+                mean = mean if part.weight == 1.0 else part.weight * mean
+                shares[part.task] = shares[part.task] + mean if part.task in shares else mean
+        return shares
 
     def _reduce(self) -> float:
         """Sum the gradients over all processes and clip them; their norm before clipping."""
@@ -131,11 +134,10 @@ class Stepper:
         return norm
 
 
-def denominators_of(batch: Batch) -> Tensor:
-    """(T,) float64: sum of the observed rows' weights of each task."""
-    assert batch.observed_BT is not None, "training batches carry masks"
+def denominators_of(objective: Objective, batch: Batch) -> Tensor:
+    """(P,) float64: sum of the weights of the rows that each part learns from."""
     assert batch.weight_B is not None, "training batches carry weights"
-    return (batch.observed_BT * batch.weight_B[:, None]).sum(0, dtype=torch.float64)
+    return (objective.masks(batch) * batch.weight_B[:, None]).sum(0, dtype=torch.float64)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ import torch
 from polyrank.config import TrainingConfig
 from polyrank.data import Batch, EncodedLog
 from polyrank.errors import DivergedError, InterruptedRun
+from polyrank.heads import Part
 from polyrank.training.checkpoint import Checkpoints
 from polyrank.training.health import ExpertHealth
 from polyrank.training.journal import Journal
@@ -128,13 +129,17 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         state = self.state
         size = torch.tensor([len(batch)], dtype=torch.float64)
-        (*by_task, rows), asked = self._agree(torch.cat([denominators_of(batch), size]))
+        objective = self.stepper.model.objective
+        sums = torch.cat([denominators_of(objective, batch), size])
+        (*by_part, rows), asked = self._agree(sums)
         if asked:
             self._leave()
-        weights = {task: w for task, w in zip(self.tasks, by_task, strict=True) if w > 0}
+        parts = zip(objective.parts, by_part, strict=True)
+        denominators = {part: weight for part, weight in parts if weight > 0}
         log_due = self._log_due(state.step + 1)
+        weights = {part.name: weight for part, weight in denominators.items()}
         result = self._apply(batch, weights, want_gates=log_due) if weights else None
-        self._count(result, weights)
+        self._count(result, _by_task(denominators))
         state.step += 1
         state.window.rows += int(rows)
         self.timer.count(int(rows))
@@ -324,3 +329,11 @@ class Trainer:
 
     def _log_due(self, step: int) -> bool:
         return step % LOG_EVERY == 0 or self._evaluation_due(step)
+
+
+def _by_task(denominators: Mapping[Part, float]) -> dict[str, float]:
+    """By task, the weight of the rows that its largest part learns from."""
+    weights: dict[str, float] = {}
+    for part, weight in denominators.items():
+        weights[part.task] = max(weight, weights.get(part.task, 0.0))
+    return weights
