@@ -312,7 +312,7 @@ def test_a_call_names_its_faults_as_a_tree_does() -> None:
     with pytest.raises(ConfigError, match="^Keys: usr: .* Did you mean 'user'"):
         Keys(usr="user_id")  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match=r"^Binary: .* got 'click'. Write Binary\(name=...\)"):
-        Binary("click")  # type: ignore[misc]
+        Binary("click")  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="^Bag: max_length: .* greater than 0, got 0"):
         Bag(name="tags", max_length=0)
     assert Binary(name="click") == parse(Binary, {"kind": "binary", "name": "click"})

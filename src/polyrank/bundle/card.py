@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,6 +72,9 @@ def render(card: Card) -> str:
         f"{readable(dates.last or '-')} |"
         for part, dates in card.data.items()
     ]
+    sums = {key: value for key, value in card.ledger.items() if key != "parts"}
+    lines += ["", "## Rows", "", "| what | rows |", "|---|---|"]
+    lines += [f"| {what} | {count:,} |" for what, count in (sums | noted(card.ledger)).items()]
     for part, text in card.metrics.items():
         lines += ["", f"## Metrics on {part}", "", *_metric_table(Evaluation.from_json(text))]
     if card.run:
@@ -79,6 +83,14 @@ def render(card: Card) -> str:
     lines += ["", "## Provenance", "", "| what | value |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in sorted(card.provenance.items())]
     return "\n".join([*lines, ""])
+
+
+def noted(ledger: Mapping[str, Any]) -> dict[str, int]:
+    """What a run saw of rows beside where they went, as the number of rows over all parts."""
+    found: Counter[str] = Counter()
+    for counts in ledger.get("parts", {}).values():
+        found.update(counts["noted"])
+    return dict(found)
 
 
 def _settings(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

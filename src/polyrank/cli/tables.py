@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from polyrank.bundle.card import noted
 from polyrank.cli.numbers import number, signed
 
 if TYPE_CHECKING:
@@ -121,13 +122,14 @@ def show_cells(
 
 
 def ledger_lines(ledger: Mapping[str, Any]) -> str:
-    """read = used + masked + quarantined + filtered; then the rows used by each part."""
+    """read = used + masked + quarantined + filtered; the rows used by each part; what was noted."""
     parts = {part: ledger["parts"].get(part) for part in ("train", "validation", "test")}
     used = ", ".join(f"{part} {counts['used']:,}" for part, counts in parts.items() if counts)
     return (
         f"rows read {ledger['read']:,} = used {ledger['used']:,} + masked "
         f"{ledger['masked']:,} + quarantined {ledger['quarantined']:,} + filtered "
         f"{ledger['filtered']:,}\nused by part: {used}"
+        + "".join(f"\n{count:,} rows: {what}" for what, count in noted(ledger).items())
     )
 
 
