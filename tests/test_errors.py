@@ -38,6 +38,8 @@ def test_every_error_is_a_value_error(name: str) -> None:
         (ConfigError("bad"), "bad"),
         (ConfigError("bad", where="a.yaml"), "a.yaml: bad"),
         (ConfigError("bad", hint="Mend it."), "bad. Mend it."),
+        (ConfigError("bad", hint="mend it"), "bad. Mend it."),
+        (ConfigError("bad", hint="Did you mean 'good'?"), "bad. Did you mean 'good'?"),
         (ConfigError("bad.", where="a.yaml", hint="Mend it."), "a.yaml: bad. Mend it."),
         (
             ConfigError("2 problems", problems=(DataError("one"), DataError("two", where="x"))),

@@ -6,7 +6,7 @@ Every error a user can cause is a ``PolyrankError`` and carries the exit code of
 >>> error.exit_code
 3
 >>> str(error)
-"log.parquet rows 0-99: column 'like' holds 2.0. use 0 or 1"
+"log.parquet rows 0-99: column 'like' holds 2.0. Use 0 or 1."
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PolyrankError(ValueError):
     Args:
         message: What is wrong and which rule it breaks, with the value received.
         where: The file, column, row range or configuration key, if there is one.
-        hint: What to do about it.
+        hint: What to do about it; a capital letter and a full stop are added where they lack.
         problems: Further errors found in the same pass; all are printed.
     """
 
@@ -43,7 +43,7 @@ class PolyrankError(ValueError):
     ) -> None:
         self.message = message
         self.where = where
-        self.hint = hint
+        self.hint = _sentence(hint) if hint else hint
         self.problems = problems
         super().__init__(message)
 
@@ -115,6 +115,10 @@ class InterruptedRun(PolyrankError):
 
     exit_code = 75
     code = "interrupted"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -316,7 +316,7 @@ def test_a_full_disk_and_going_on_when_there_is_space(tmp_path: Path, size: str,
         full = run(*words)
         assert full.code == 6
         assert full.error["where"].startswith(what)
-        assert "free space" in full.error["hint"]
+        assert "Free space" in full.error["hint"]
         assert not (disk / "run" / "bundle").exists()
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         out = succeed(*words, "--resume")

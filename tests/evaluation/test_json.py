@@ -65,7 +65,7 @@ def first(**values: Any) -> Callable[[dict[str, Any]], Any]:
         ('{"kind": "evaluation", "format": 2}', "format 2, this version reads 1"),
         ('{"kind": "evaluation", "format": 1, "rows": {}}', "'rows' must be a list"),
         ('{"kind": "evaluation", "kind": "evaluation"}', "a key stands twice"),
-        ('{"kind": "evaluation", "format": NaN}', "NaN is not JSON. undefined is null"),
+        ('{"kind": "evaluation", "format": NaN}', "NaN is not JSON. Undefined is null"),
         ('{"kind": "evaluation", "format": 1, "rows": []}', "expected the keys"),
         ('{"kind": "evaluation", "format": 1, "rows": [1]}', r"rows\[0\]: .* got int"),
         (edit(first(more=1)), r"rows\[0\]: expected the keys"),

@@ -201,7 +201,7 @@ def test_gains_are_not_negative(name: str) -> None:
     ("arguments", "message"),
     [
         ({"labels_N": [0, 1], "predictions_N": [0.5]}, "predictions_N has 1 rows, labels have 2"),
-        ({"mask_N": [1, 0, 1]}, "mask_N must be boolean, got int64. compare it with 0"),
+        ({"mask_N": [1, 0, 1]}, "mask_N must be boolean, got int64. Compare it with 0"),
         ({"mask_N": [True]}, "mask_N has 1 rows"),
         ({"weights_N": [1.0, -1.0, 1.0]}, "weights must be finite and at least 0, got -1.0"),
         ({"weights_N": [1.0, math.nan, 1.0]}, "weights must be finite"),

@@ -51,7 +51,7 @@ def test_task_names_may_hold_dots() -> None:
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ({}, "`metrics` must name at least one metric. for example"),
+        ({}, "`metrics` must name at least one metric. For example"),
         ({"click": 1.0}, "selection 'click': must be 'task.metric'"),
         ({".auc": 1.0}, "must be 'task.metric'"),
         ({"click.acu": 1.0}, "selection 'click.acu': unknown metric 'acu'. Did you mean 'auc'"),

@@ -68,7 +68,7 @@ def test_pages_carry_checksums(feed: Feed, tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_empty_is_refused(feed: Feed, tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"not an empty directory.*choose another name"):
+    with pytest.raises(ConfigError, match=r"not an empty directory.*Choose another name"):
         feed.write(tmp_path, 100)
     assert (tmp_path / "keep.txt").read_text() == "mine"
 

@@ -218,7 +218,7 @@ def test_an_error_of_a_writer_names_the_file_and_the_cure(tmp_path: Path) -> Non
     assert caught.value.exit_code == 6
     assert str(caught.value) == (
         "note: cannot write 'w.bin': No space left on device (ENOSPC). "
-        "free space on this disk or choose another directory, then start again"
+        "Free space on this disk or choose another directory, then start again."
     )
     assert str(tmp_path) not in str(caught.value)
 

@@ -143,8 +143,8 @@ def test_another_kind_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "supported", "words"),
     [
-        (7, {1, 2}, ["newer than this polyrank reads (1, 2)", "upgrade polyrank to the release"]),
-        (1, {2, 3}, ["older than this polyrank reads (2, 3)", "load it with polyrank"]),
+        (7, {1, 2}, ["newer than this polyrank reads (1, 2)", "Upgrade polyrank to the release"]),
+        (1, {2, 3}, ["older than this polyrank reads (2, 3)", "Load it with polyrank"]),
     ],
 )
 def test_another_version_is_refused_with_what_to_do(

@@ -108,7 +108,7 @@ def test_arrays_are_checked_for_finite_values_where_asked(tmp_path: Path) -> Non
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     found = reopen(commit(tmp_path / "note"))
-    with pytest.raises(ArtefactError, match=r"no file 'x'.*it holds card\.json, state/cursor"):
+    with pytest.raises(ArtefactError, match=r"no file 'x'.*It holds card\.json, state/cursor"):
         found.read("x")
     with pytest.raises(ArtefactError, match=r"no file 'MANIFEST\.json'"):
         found.json("MANIFEST.json")

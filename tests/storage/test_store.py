@@ -246,7 +246,7 @@ def test_an_old_one_that_cannot_be_removed_is_a_notice_after_a_save(tmp_path: Pa
     assert store.steps() == [1, 2]
     assert store.notices == [
         "run: cannot remove old checkpoints: Input/output error (EIO). "
-        "the disk is failing: check the system log and move to another disk"
+        "The disk is failing: check the system log and move to another disk."
     ]
     with pytest.raises(StorageError, match="cannot remove old checkpoints"):
         store.discard_after(1)
@@ -260,7 +260,7 @@ class _CannotPublish(RealDisk):
 def test_a_save_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: Path) -> None:
     _saved(tmp_path, 1)
     store = CheckpointStore(tmp_path, disk=_CannotPublish())
-    with pytest.raises(StorageError, match="free space"):
+    with pytest.raises(StorageError, match="Free space"):
         store.save(2, sources_of(2))
     assert listing(tmp_path) == {"step-0000000001"}
     assert _step(_saved(tmp_path, 2).newest()) == 2

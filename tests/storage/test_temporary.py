@@ -101,7 +101,7 @@ def test_one_that_cannot_be_opened_is_removed_again(
         raise OSError(errno.EMFILE, "too many")
 
     monkeypatch.setattr("polyrank.storage.temporary._lock", refuse)
-    with pytest.raises(StorageError, match="raise the limit of open files"):
+    with pytest.raises(StorageError, match="Raise the limit of open files"):
         commit(tmp_path / "note")
     assert listing(tmp_path) == set()
 

@@ -271,7 +271,7 @@ def test_what_cannot_be_read_is_a_storage_error(
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 2, limits[1]))
     try:
-        with pytest.raises(StorageError, match="raise the limit of open files"):
+        with pytest.raises(StorageError, match="Raise the limit of open files"):
             reopen(path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)

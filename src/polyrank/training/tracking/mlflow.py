@@ -33,7 +33,7 @@ class MLflowTracker:
             raise ConfigError(
                 "MLflow is not installed",
                 where="tracking.mlflow",
-                hint="pip install mlflow-skinny, or set it to null.",
+                hint="Install it (pip install mlflow-skinny), or set it to null.",
             ) from error
         self._failure = MlflowException
         self._address, self._name = address, name

@@ -28,7 +28,7 @@ class TensorBoardTracker:
             raise ConfigError(
                 "TensorBoard is not installed",
                 where="tracking.tensorboard",
-                hint="pip install tensorboard, or set it to false.",
+                hint="Install it (pip install tensorboard), or set it to false.",
             ) from error
         self._open = SummaryWriter
         self._folder = folder
