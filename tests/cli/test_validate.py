@@ -47,6 +47,14 @@ def test_a_log_in_order(tmp_path: Path) -> None:
     assert out == f"ranker.yaml: {ROWS:,} rows, 13 features, 6 tasks: no problem\n"
 
 
+def test_one_of_a_kind_is_told_in_the_singular(tmp_path: Path) -> None:
+    schema = schema_tree()
+    schema["features"] = [f for f in schema["features"] if f["name"] == "surface"]
+    schema["tasks"] = [{"kind": "binary", "name": "click"}]
+    out = succeed("validate", write_run(tmp_path, schema=schema))
+    assert out.endswith(f"ranker.yaml: {ROWS:,} rows, 1 feature, 1 task: no problem\n")
+
+
 def test_faults_of_configuration_and_log_are_told_together(tmp_path: Path) -> None:
     log = put(put(feed_log(), "click", {17: 2}), "user_activity", {3: np.inf, 40: -np.inf})
     config = write_run(tmp_path, log, trainig={"epochs": 3}, balance={"kind": "statics"})

@@ -29,7 +29,7 @@ def init(
 ) -> None:
     """Guess the schema of a log; write a YAML that trains."""
     from polyrank.cli.bundles import named, named_paths
-    from polyrank.errors import ConfigError
+    from polyrank.errors import ConfigError, counted
     from polyrank.starter import write_starter
 
     if out.exists() and not force:
@@ -39,5 +39,5 @@ def init(
     tasks = named("--label", "NAME=COLUMN or NAME=COLUMN=VALUE", labels)
     guess = write_starter(log, out, labels=tasks, tables=named_paths(tables))
     names = ", ".join(guess.schema.task_names)
-    typer.echo(f"{out}: {len(guess.schema.features)} features; tasks: {names}")
+    typer.echo(f"{out}: {counted(len(guess.schema.features), 'feature')}; tasks: {names}")
     typer.echo(f"Read it, mend what was guessed wrong, then: polyrank validate {out}")

@@ -22,8 +22,9 @@ def score(
     """Predict every task for every row, in the rows' order."""
     from polyrank.cli.bundles import open_scorer
     from polyrank.data import Ledger
-    from polyrank.errors import ConfigError
+    from polyrank.errors import ConfigError, counted
 
+    scorer = open_scorer(bundle, tables)
     if bundle.resolve() in out.resolve().parents:
         raise ConfigError(
             "lies in the bundle, which would not load again",
@@ -31,7 +32,7 @@ def score(
             hint="Write elsewhere.",
         )
     ledger = Ledger()
-    rows = open_scorer(bundle, tables).score_file(
+    rows = scorer.score_file(
         log,
         out,
         keep=keep,
@@ -40,4 +41,4 @@ def score(
         ledger=ledger,
     )
     refused = f", {ledger.quarantined:,} of them refused (NaN)" if ledger.quarantined else ""
-    typer.echo(f"{rows:,} rows scored into {out}{refused}")
+    typer.echo(f"{counted(rows, 'row')} scored into {out}{refused}")

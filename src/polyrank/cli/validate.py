@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def validate(config: ConfigPath, settings: Settings = [], data_root: DataRoot = None) -> None:  # noqa: B006
     """Tell every problem of a configuration and its log at once."""
     from polyrank.check import check_run
+    from polyrank.errors import counted
 
     found = check_run(config, settings, data_root)
     for warning in found.warnings:
@@ -24,9 +25,10 @@ def validate(config: ConfigPath, settings: Settings = [], data_root: DataRoot = 
     if found.problems:
         raise _all(found.problems, config.name)
     assert found.schema is not None, "without problems there is a schema"
-    rows = "" if found.rows is None else f"{found.rows:,} rows, "
-    features, tasks = len(found.schema.features), len(found.schema.tasks)
-    typer.echo(f"{config.name}: {rows}{features} features, {tasks} tasks: no problem")
+    rows = "" if found.rows is None else f"{counted(found.rows, 'row')}, "
+    features = counted(len(found.schema.features), "feature")
+    tasks = counted(len(found.schema.tasks), "task")
+    typer.echo(f"{config.name}: {rows}{features}, {tasks}: no problem")
 
 
 def _all(problems: Sequence[PolyrankError], where: str) -> PolyrankError:

@@ -33,7 +33,7 @@ from polyrank.data.roles import Use, Wanted, feature_uses, gather
 from polyrank.data.source import open_log
 from polyrank.data.sources.base import Source
 from polyrank.data.sources.text import parse
-from polyrank.errors import ConfigError, DataError, suggest
+from polyrank.errors import ConfigError, DataError, counted, suggest
 from polyrank.schema import Schema, SideTable
 
 
@@ -253,7 +253,7 @@ def _key_problems(table: pa.Table, side: SideTable) -> list[DataError]:
         )
         problems.append(
             DataError(
-                f"{len(repeated_N)} keys stand there more than once: {examples}",
+                f"{counted(len(repeated_N), 'key')} more than once: {examples}",
                 where=where,
                 hint="Keep one row a key, so that the join does not multiply rows.",
             )

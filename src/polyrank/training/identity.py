@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from polyrank.config import RunConfig
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, counted
 
 _SAFE = (
     "output",
@@ -86,7 +86,7 @@ def compare(old: Mapping[str, Any], new: Identity, config: RunConfig) -> list[st
     ]
     if differences:
         raise ConfigError(
-            f"the run cannot go on, since {len(differences)} things changed: "
+            f"the run cannot go on, since {counted(len(differences), 'thing')} changed: "
             + "; ".join(differences),
             where="resume",
             hint="Restore them, or begin a new run with another `output`.",
