@@ -259,15 +259,16 @@ def _caption(evaluation: Evaluation) -> str:
 
 
 def _bounds(rows: Sequence[EvaluationRow]) -> list[str]:
-    """How far streamed values may be from the exact ones: a line for each metric."""
+    """How far streamed values may be from the exact ones at most: a line for each metric."""
     from polyrank.evaluation import OF_EXACT
 
-    found: dict[str, list[str]] = {}
+    largest: dict[str, str] = {}
     for row in rows:
-        if (row.interval_reason or "").endswith(OF_EXACT):
-            bound = str(row.interval_reason).removesuffix(OF_EXACT)
-            found.setdefault(row.metric, []).append(f"{row.task} {bound}")
-    return [f"{heading(metric)}: {', '.join(told)}{OF_EXACT}" for metric, told in found.items()]
+        reason = row.interval_reason or ""
+        if reason.endswith(OF_EXACT):
+            told = [largest.get(row.metric, reason), reason]
+            largest[row.metric] = max(told, key=lambda text: float(text.split()[1]))
+    return [f"{heading(metric)}: {reason}" for metric, reason in largest.items()]
 
 
 def _reasons(rows: Sequence[EvaluationRow] | Sequence[ComparisonRow]) -> list[str]:
