@@ -225,6 +225,11 @@ def test_the_card_says_what_and_when(trained: Path, bundle: Path) -> None:
     for key in ("model.sharing.kind", "training.learning_rate", "balance.kind", "seed"):
         assert f"| {key} | " in text
     assert "| seed | 0 |" in text
+    _, _, settings = text.partition("## Configuration\n\n")
+    rows = settings.partition("\n\n")[0].splitlines()
+    assert len(rows) > 20
+    assert all(line.startswith("| ") or line == "|---|---|" for line in rows)
+    assert all(line.endswith("|") for line in rows)
     value = Evaluation.from_json(card.metrics["test"]).value("click", "auc")
     assert f"| click | auc | {value:.5g} |" in text
     assert str(card.provenance["encoders"]) in text

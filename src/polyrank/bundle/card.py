@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,6 @@ from polyrank._version import __version__
 from polyrank.data.times import readable
 from polyrank.evaluation import Evaluation
 from polyrank.schema import Declared, Schema, parse
-from polyrank.storage import jsonio
 
 
 class DataDates(Declared):
@@ -102,7 +102,7 @@ def _settings(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping) and value:
             open_ = [*((f"{key}.{inner}", entry) for inner, entry in value.items()), *open_]
         else:
-            yield key, jsonio.dumps(value).decode().strip()
+            yield key, json.dumps(value)
 
 
 def _metric_table(evaluation: Evaluation) -> list[str]:
