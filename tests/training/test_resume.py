@@ -393,7 +393,7 @@ def test_what_does_not_reach_training_may_change(whole: Whole, tmp_path: Path) -
     stop_at(whole, tmp_path, 9)
     tree = whole.config.tree()
     tree["output"] = "elsewhere"
-    tree["evaluation"]["resamples"] = 7
+    tree["evaluation"]["resamples"] = 70
     tree["data"]["cache"] = "other"
     tree["training"]["checkpoint"] = {"every": 3, "keep": 4}
     result = train(parse(RunConfig, tree), whole.prepared, tmp_path, resume="strict")
