@@ -5,9 +5,9 @@ Shapes: B rows, L logits of a task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
-from polyrank.heads import AnyFunnel, AnyHead, Head, Masked, build_head
+from polyrank.heads import AnyFunnel, AnyHead, CrossEntropy, Head, Masked, build_head
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -56,20 +56,39 @@ class ModelConfig(Declared):
         """
         self.sharing.check(schema)
         self.funnel.check(schema)
-        kinds = {task.name: task.kind for task in schema.tasks}
-        faults = []
-        for name, head in self.heads.items():
-            if name not in kinds:
-                message = f"a head is given to {name!r}, which is no task. {suggest(name, kinds)}"
-                faults.append((f"model.heads.{name}", message))
-            elif kinds[name] not in head.suits:
-                message = (
-                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
-                    f"is {kinds[name]}. Choose another head, or declare the task as what it is"
-                )
-                faults.append((f"model.heads.{name}.kind", message))
+        faults = [*self._misplaced_heads(schema), *self._heads_without_logit(schema)]
         if faults:
             raise Faults(faults)
+
+    def _misplaced_heads(self, schema: Schema) -> Iterator[tuple[str, str]]:
+        tasks: dict[str, Any] = {task.name: task for task in schema.tasks}
+        for name, head in self.heads.items():
+            place, task = f"model.heads.{name}", tasks.get(name)
+            if task is None:
+                known = suggest(name, tasks)
+                yield place, f"a head is given to {name!r}, which is no task. {known}"
+            elif task.kind not in head.suits:
+                yield (
+                    f"{place}.kind",
+                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
+                    f"is {task.kind}. Choose another head, or declare the task as what it is",
+                )
+            else:
+                try:
+                    head.check(task)
+                except ValueError as error:
+                    yield place, str(error)
+
+    def _heads_without_logit(self, schema: Schema) -> Iterator[tuple[str, str]]:
+        for name in self.funnel.needs_logits(schema):
+            head = self.heads.get(name)
+            if head is not None and not isinstance(head, CrossEntropy):
+                yield (
+                    f"model.heads.{name}.kind",
+                    f"funnel {self.funnel.kind!r} multiplies the probability of {name!r}, whose "
+                    f"head must be 'cross_entropy', got {head.kind!r}. Choose that head, or "
+                    "funnel 'masked'",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +140,8 @@ class RankingModel(nn.Module):
                     for output in self.objective.outputs
                 ]
             )
+            width = (self.sharing.out_width, *config.towers.widths)[-1]
+            self.transfer = config.funnel.transfer(schema, width, tasks)
 
     def forward(self, batch: Batch) -> Forward:
         """Logits of every task for every row."""
@@ -129,10 +150,17 @@ class RankingModel(nn.Module):
             for layer, interaction in zip(self.inputs, self.interactions, strict=True)
         ]
         shared = self.sharing(views)
-        logits = {
-            output.name: tower(shared.tasks[output.task])
+        towers: dict[str, Any] = {
+            output.name: tower
             for output, tower in zip(self.objective.outputs, self.towers, strict=True)
         }
+        hidden = {
+            output.name: towers[output.name].hidden(shared.tasks[output.task])
+            for output in self.objective.outputs
+        }
+        if self.transfer is not None:
+            hidden = self.transfer(hidden)
+        logits = {name: tower.logits(hidden[name]) for name, tower in towers.items()}
         return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:

@@ -193,7 +193,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 def _run_config(case: str) -> RunConfig:
-    network = {"sharing": config_of(case, SCHEMA.task_names).model_dump(mode="json")}
+    network = {
+        "sharing": config_of(case, SCHEMA.task_names).model_dump(mode="json"),
+        "heads": {f"{kind}_task": {"kind": kind} for kind in HEADS},
+    }
     return config(
         SCHEMA,
         model=network,

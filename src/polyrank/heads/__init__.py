@@ -20,13 +20,32 @@ from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
 from polyrank.heads.binary import BinaryHead, CrossEntropy
 from polyrank.heads.duration import DurationHead, Log1p
 from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Objective, Output, Part
+from polyrank.heads.log_normal import LogNormal, LogNormalHead
+from polyrank.heads.mse import MSE, MSEHead
+from polyrank.heads.quantile import Quantile, QuantileHead
 from polyrank.heads.regression import Huber, RegressionHead
+from polyrank.heads.tweedie import Tweedie, TweedieHead
+from polyrank.heads.wlr import WLR, WLRHead
+from polyrank.heads.ziln import ZILN, ZILNHead
 from polyrank.schema import Task
 
-AnyHead = Annotated[CrossEntropy | Huber | Log1p, Field(discriminator="kind")]
+AnyHead = Annotated[
+    CrossEntropy | Huber | MSE | Quantile | Tweedie | ZILN | Log1p | LogNormal | WLR,
+    Field(discriminator="kind"),
+]
 
 HEADS: Mapping[str, type[HeadConfig]] = MappingProxyType(
-    {"cross_entropy": CrossEntropy, "huber": Huber, "log1p": Log1p}
+    {
+        "cross_entropy": CrossEntropy,
+        "huber": Huber,
+        "mse": MSE,
+        "quantile": Quantile,
+        "tweedie": Tweedie,
+        "ziln": ZILN,
+        "log1p": Log1p,
+        "log_normal": LogNormal,
+        "wlr": WLR,
+    }
 )
 """By ``kind``."""
 
@@ -46,7 +65,10 @@ __all__ = [
     "DEFAULT_HEADS",
     "FUNNELS",
     "HEADS",
+    "MSE",
     "NO_EXTRAS",
+    "WLR",
+    "ZILN",
     "AnyFunnel",
     "AnyHead",
     "BinaryHead",
@@ -58,11 +80,20 @@ __all__ = [
     "HeadConfig",
     "Huber",
     "Log1p",
+    "LogNormal",
+    "LogNormalHead",
+    "MSEHead",
     "Masked",
     "Objective",
     "Output",
     "Part",
+    "Quantile",
+    "QuantileHead",
     "RegressionHead",
+    "Tweedie",
+    "TweedieHead",
+    "WLRHead",
+    "ZILNHead",
     "build_head",
     "masked_mean",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polyrank.data.layout import TargetStats
-from polyrank.schema import Declared
+from polyrank.schema import Declared, Regression
 
 Extras = Mapping[str, Tensor]
 """(B,) float32 by name: what a head reads of a row beside logits and label."""
@@ -52,9 +52,36 @@ class HeadConfig(Declared, ABC):
     suits: ClassVar[tuple[str, ...]]
     """The kinds of task that it can stand on."""
 
+    def check(self, task: Any) -> None:
+        """Refuse a task of a kind that suits, whose own settings do not.
+
+        Raises:
+            ValueError: What does not fit, and the cure.
+        """
+        del task
+
     @abstractmethod
     def build(self, task: Any, stats: TargetStats) -> Head:
         """The head of ``task``, given what the training split shows of its label."""
+
+
+def require_no_negative_label(task: Regression, kind: str) -> None:
+    """Refuse a regression whose labels may lie below 0.
+
+    Raises:
+        ValueError: Its ``lower`` is below 0, or not given.
+    """
+    if task.lower is None or task.lower < 0:
+        raise ValueError(
+            f"head {kind!r} needs labels of at least 0, and the task's `lower` is "
+            f"{'null' if task.lower is None else task.lower}. Set `lower: 0` on the task, so that "
+            "labels below are refused, or choose another head"
+        )
+
+
+def at_least_float32(logits_BL: Tensor) -> Tensor:
+    """float32 for half precision; float64 stays, so that a gradient can be checked."""
+    return logits_BL if logits_BL.dtype == torch.float64 else logits_BL.float()
 
 
 def masked_mean(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.schema import Binary
 
 
@@ -31,8 +31,9 @@ class BinaryHead(Head):
 
     def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """log(1 + exp(-z)) for label 1, log(1 + exp(z)) for label 0."""
+        logit_B = at_least_float32(logits_BL[:, 0])
         return F.binary_cross_entropy_with_logits(
-            logits_BL[:, 0].float(), labels_B.float(), reduction="none"
+            logit_B, labels_B.to(logit_B.dtype), reduction="none"
         )
 
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:

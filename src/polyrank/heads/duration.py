@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.schema import Duration
 
 
@@ -34,8 +34,9 @@ class DurationHead(Head):
     def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
         log_B = torch.log1p(labels_B.double() * self._seconds)
-        target_B = ((log_B - self._mean) / self._std).float()
-        return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
+        logit_B = at_least_float32(logits_BL[:, 0])
+        target_B = ((log_B - self._mean) / self._std).to(logit_B.dtype)
+        return F.huber_loss(logit_B, target_B, reduction="none", delta=self._delta)
 
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Time in the label's unit."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.schema import Regression
 
 
@@ -29,8 +29,9 @@ class RegressionHead(Head):
 
     def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Half the square within ``delta`` standard deviations, linear beyond."""
-        target_B = ((labels_B.double() - self._mean) / self._std).float()
-        return F.huber_loss(logits_BL[:, 0].float(), target_B, reduction="none", delta=self._delta)
+        logit_B = at_least_float32(logits_BL[:, 0])
+        target_B = ((labels_B.double() - self._mean) / self._std).to(logit_B.dtype)
+        return F.huber_loss(logit_B, target_B, reduction="none", delta=self._delta)
 
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """mean + std · logit."""

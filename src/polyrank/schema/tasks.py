@@ -44,11 +44,12 @@ class Binary(_Task):
 
 
 class Regression(_Task):
-    """A number; Huber loss on the label standardised by the training split."""
+    """A number; by default Huber loss on the label standardised by the training split."""
 
     kind: Literal["regression"] = "regression"
     delta: PositiveFloat = 1.0
-    """Where Huber turns from square to linear, in standard deviations of the label."""
+    """Where Huber turns from square to linear, in standard deviations of the label; other heads do
+    not read it."""
     lower: float | None = None
     """Labels below are refused."""
     upper: float | None = None
@@ -64,15 +65,17 @@ class Regression(_Task):
 
 
 class Duration(_Task):
-    """A time of at least 0 in the label's own unit; Huber loss on the standardised log(1 + y).
+    """A time of at least 0 in the label's own unit; by default Huber on standardised log(1 + y).
 
-    What is predicted lies near the median of the time: on skewed times below their mean.
+    What that predicts lies near the median of the time: on skewed times below their mean. The heads
+    ``log_normal`` and ``wlr`` predict an expected time.
     """
 
     kind: Literal["duration"] = "duration"
     unit: Literal["ms", "s", "min"] = "s"
     delta: PositiveFloat = 1.0
-    """Where Huber turns from square to linear, in standard deviations of log(1 + seconds)."""
+    """Where Huber turns from square to linear, in standard deviations of log(1 + seconds); other
+    heads do not read it."""
     limit: PositiveFloat = 86_400.0
     """Seconds; longer labels are refused: a clock error, not a view."""
 
