@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
-from polyrank.heads import AnyFunnel, AnyHead, CrossEntropy, Head, Masked, build_head
+from polyrank.heads import AnyFunnel, AnyHead, Head, Masked, build_head
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -56,7 +56,7 @@ class ModelConfig(Declared):
         """
         self.sharing.check(schema)
         self.funnel.check(schema)
-        faults = [*self._misplaced_heads(schema), *self._heads_without_logit(schema)]
+        faults = list(self._misplaced_heads(schema))
         if faults:
             raise Faults(faults)
 
@@ -78,17 +78,6 @@ class ModelConfig(Declared):
                     head.check(task)
                 except ValueError as error:
                     yield place, str(error)
-
-    def _heads_without_logit(self, schema: Schema) -> Iterator[tuple[str, str]]:
-        for name in self.funnel.needs_logits(schema):
-            head = self.heads.get(name)
-            if head is not None and not isinstance(head, CrossEntropy):
-                yield (
-                    f"model.heads.{name}.kind",
-                    f"funnel {self.funnel.kind!r} multiplies the probability of {name!r}, whose "
-                    f"head must be 'cross_entropy', got {head.kind!r}. Choose that head, or "
-                    "funnel 'masked'",
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +129,6 @@ class RankingModel(nn.Module):
                     for output in self.objective.outputs
                 ]
             )
-            width = (self.sharing.out_width, *config.towers.widths)[-1]
-            self.transfer = config.funnel.transfer(schema, width, tasks)
 
     def forward(self, batch: Batch) -> Forward:
         """Logits of every task for every row."""
@@ -150,17 +137,10 @@ class RankingModel(nn.Module):
             for layer, interaction in zip(self.inputs, self.interactions, strict=True)
         ]
         shared = self.sharing(views)
-        towers: dict[str, Any] = {
-            output.name: tower
+        logits = {
+            output.name: tower(shared.tasks[output.task])
             for output, tower in zip(self.objective.outputs, self.towers, strict=True)
         }
-        hidden = {
-            output.name: towers[output.name].hidden(shared.tasks[output.task])
-            for output in self.objective.outputs
-        }
-        if self.transfer is not None:
-            hidden = self.transfer(hidden)
-        logits = {name: tower.logits(hidden[name]) for name, tower in towers.items()}
         return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
