@@ -102,7 +102,8 @@ def _import_duckdb() -> Any:
         return import_module("duckdb")
     except ImportError as error:
         raise ConfigError(
-            "a query needs duckdb, which is not installed", hint="Install it: pip install polyrank[sql]"
+            "a query needs duckdb, which is not installed",
+            hint="Install it: pip install polyrank[sql]",
         ) from error
 
 
