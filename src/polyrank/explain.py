@@ -49,7 +49,8 @@ class Explanation:
     num_features: int
     tasks: tuple[str, ...]
     blocks: tuple[Part, ...]
-    """Input, interaction, sharing and towers, in the order of a forward pass."""
+    """Input, interaction, sharing and towers, in the order of a forward pass; then what towers pass
+    to each other before their logits, if they do."""
     vocabularies: Mapping[str, int]
     """Rows of the table by feature that has some of its own, the largest first."""
 
@@ -132,6 +133,7 @@ def explain_model(model: RankingModel, encoders: Encoders, config: ModelConfig) 
             _interaction(model, config),
             _sharing(model, config),
             _towers(model),
+            *_transfer(model, config),
         ),
         vocabularies=_vocabularies(encoders),
     )
@@ -220,6 +222,15 @@ def _towers(model: RankingModel) -> Part:
             for output, tower in zip(model.objective.outputs, model.towers, strict=True)
         ),
     )
+
+
+def _transfer(model: RankingModel, config: ModelConfig) -> Iterator[Part]:
+    if model.transfer is not None:
+        yield Part(
+            name=f"transfer {config.funnel.kind}",
+            cost=cost_of(model.transfer),
+            parts=tuple(parts_of(model.transfer)),
+        )
 
 
 def _wide(count: int, width: int) -> str:

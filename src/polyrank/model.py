@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
-from polyrank.heads import AnyFunnel, AnyHead, Head, Masked, build_head
+from polyrank.heads import AnyFunnel, AnyHead, CrossEntropy, Head, Masked, build_head
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -56,28 +56,31 @@ class ModelConfig(Declared):
         """
         self.sharing.check(schema)
         self.funnel.check(schema)
-        faults = list(self._misplaced_heads(schema))
+        kinds = {task.name: task.kind for task in schema.tasks}
+        faults = list(self._heads_without_logit(schema))
+        for name, head in self.heads.items():
+            if name not in kinds:
+                message = f"a head is given to {name!r}, which is no task. {suggest(name, kinds)}"
+                faults.append((f"model.heads.{name}", message))
+            elif kinds[name] not in head.suits:
+                message = (
+                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
+                    f"is {kinds[name]}. Choose another head, or declare the task as what it is"
+                )
+                faults.append((f"model.heads.{name}.kind", message))
         if faults:
             raise Faults(faults)
 
-    def _misplaced_heads(self, schema: Schema) -> Iterator[tuple[str, str]]:
-        tasks: dict[str, Any] = {task.name: task for task in schema.tasks}
-        for name, head in self.heads.items():
-            place, task = f"model.heads.{name}", tasks.get(name)
-            if task is None:
-                known = suggest(name, tasks)
-                yield place, f"a head is given to {name!r}, which is no task. {known}"
-            elif task.kind not in head.suits:
+    def _heads_without_logit(self, schema: Schema) -> Iterator[tuple[str, str]]:
+        for name in self.funnel.needs_logits(schema):
+            head = self.heads.get(name)
+            if head is not None and not isinstance(head, CrossEntropy):
                 yield (
-                    f"{place}.kind",
-                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
-                    f"is {task.kind}. Choose another head, or declare the task as what it is",
+                    f"model.heads.{name}.kind",
+                    f"funnel {self.funnel.kind!r} multiplies the probability of {name!r}, whose "
+                    f"head must be 'cross_entropy', got {head.kind!r}. Choose that head, or "
+                    "funnel 'masked'",
                 )
-            else:
-                try:
-                    head.check(task)
-                except ValueError as error:
-                    yield place, str(error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,8 @@ class RankingModel(nn.Module):
                     for output in self.objective.outputs
                 ]
             )
+            width = (self.sharing.out_width, *config.towers.widths)[-1]
+            self.transfer = config.funnel.transfer(schema, width, tasks)
 
     def forward(self, batch: Batch) -> Forward:
         """Logits of every task for every row."""
@@ -137,10 +142,17 @@ class RankingModel(nn.Module):
             for layer, interaction in zip(self.inputs, self.interactions, strict=True)
         ]
         shared = self.sharing(views)
-        logits = {
-            output.name: tower(shared.tasks[output.task])
+        towers: dict[str, Any] = {
+            output.name: tower
             for output, tower in zip(self.objective.outputs, self.towers, strict=True)
         }
+        hidden = {
+            output.name: towers[output.name].hidden(shared.tasks[output.task])
+            for output in self.objective.outputs
+        }
+        if self.transfer is not None:
+            hidden = self.transfer(hidden)
+        logits = {name: tower.logits(hidden[name]) for name, tower in towers.items()}
         return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:

@@ -106,6 +106,9 @@ class Tower(nn.Module):
 
     def forward(self, x_BI: Tensor) -> Tensor:
         """(B, in_width) to logits (B, L), in the weights' precision whatever the autocast's."""
-        hidden_B1H = self.hidden(x_BI)[:, None, :]
-        logits_BL: Tensor = (hidden_B1H * self.weight).sum(-1) + self.bias
+        return self.logits(self.hidden(x_BI))
+
+    def logits(self, hidden_BH: Tensor) -> Tensor:
+        """(B, out_width of ``hidden``) to logits (B, L)."""
+        logits_BL: Tensor = (hidden_BH[:, None, :] * self.weight).sum(-1) + self.bias
         return logits_BL

@@ -87,6 +87,11 @@ class FunnelConfig(Declared, ABC):
             ValueError: What does not, and the cure.
         """
 
+    def needs_logits(self, schema: Schema) -> tuple[str, ...]:
+        """The tasks that need the head ``cross_entropy``, whose logit is that of a probability."""
+        del schema
+        return ()
+
     @abstractmethod
     def build(self, schema: Schema, heads: Mapping[str, Head]) -> Objective:
         """The objective over the tasks of ``schema``, each with its head."""

@@ -1,0 +1,23 @@
+"""In words, which quantity a task's prediction is.
+
+>>> from polyrank.schema import Binary, Categorical, Schema
+>>> tasks = (Binary(name="click"), Binary(name="purchase", within="click"))
+>>> schema = Schema(features=(Categorical(name="item"),), tasks=tasks)
+>>> quantity(schema, "purchase")
+'P(purchase = 1 | click = 1)'
+"""
+
+from __future__ import annotations
+
+from polyrank.schema import Binary, Duration, Schema
+
+
+def quantity(schema: Schema, name: str) -> str:
+    """What every funnel predicts of a task: a probability or value in the task's sample space."""
+    task = schema.task(name)
+    given = ", ".join(f"{outer} = 1" for outer in reversed(schema.space(name)))
+    space = f" | {given}" if given else ""
+    if isinstance(task, Binary):
+        return f"P({name} = 1{space})"
+    unit = f" in {task.unit}" if isinstance(task, Duration) else ""
+    return f"{name}{unit}{space}"
