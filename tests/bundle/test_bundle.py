@@ -152,8 +152,8 @@ def test_the_card_tells_tasks_dates_and_metrics() -> None:
         {**feeds.bundle().card.model_dump(), "metrics": {"test": result.to_json()}}
     )
     text = render(card)
-    assert "| purchase | binary, within click |" in text
-    assert "| report | binary, less is better |" in text
+    assert "| purchase | binary, within click; predicted: P(purchase = 1 \\| click = 1) |" in text
+    assert "| report | binary, less is better; predicted: P(report = 1) |" in text
     assert "| train | 3,000 | 1 | 2 |" in text
     assert f"| click | auc | {result.value('click', 'auc'):.5g} |" in text
 

@@ -134,6 +134,25 @@ def test_a_file_is_scored_whole_and_in_order(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
 
 
+def test_every_prediction_says_which_quantity_it_is(scorer: Scorer, tmp_path: Path) -> None:
+    scorer.score_file(feeds.log(), tmp_path / "scores.parquet")
+    rows = feeds.log().slice(0, 5)
+    for schema in (
+        scorer.score(rows).schema,
+        scorer.rank(rows).schema,
+        pq.read_schema(tmp_path / "scores.parquet"),
+    ):
+        told = {
+            field.name: field.metadata[b"quantity"].decode()
+            for field in schema
+            if field.name.startswith(PREFIX)
+        }
+        assert set(told) == {PREFIX + task for task in TASKS}
+        assert told[PREFIX + "click"] == "P(click = 1)"
+        assert told[PREFIX + "purchase"] == "P(purchase = 1 | click = 1)"
+        assert told[PREFIX + "watch_time"] == "watch_time in s | click = 1"
+
+
 def test_a_log_that_is_refused_leaves_the_old_scores(scorer: Scorer, tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
     out.write_bytes(b"before")

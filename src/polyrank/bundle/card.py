@@ -13,6 +13,7 @@ import torch
 from polyrank._version import __version__
 from polyrank.data.times import readable
 from polyrank.evaluation import Evaluation
+from polyrank.heads.funnels import quantity
 from polyrank.schema import Declared, Schema, parse
 
 
@@ -28,7 +29,7 @@ class Card(Declared):
     """What a reader must know before using the model."""
 
     tasks: dict[str, str]
-    """Kind and sample space of each task, in words."""
+    """Kind and sample space of each task and which quantity is predicted, in words."""
     data: dict[str, DataDates]
     """By part: train, validation, test."""
     ledger: dict[str, Any] = {}
@@ -42,12 +43,12 @@ class Card(Declared):
 
 
 def describe_tasks(schema: Schema) -> dict[str, str]:
-    """One phrase a task, such as ``binary, within click``."""
+    """One phrase a task, such as ``binary, within click; predicted: P(buy = 1 | click = 1)``."""
     phrases = {}
     for task in schema.tasks:
         space = f", within {' and '.join(schema.space(task.name))}" if task.within else ""
         wanted = ", less is better" if task.sign == "bad" else ""
-        phrases[task.name] = f"{task.kind}{space}{wanted}"
+        phrases[task.name] = f"{task.kind}{space}{wanted}; predicted: {quantity(schema, task.name)}"
     return phrases
 
 
@@ -65,7 +66,7 @@ def environment() -> dict[str, str]:
 def render(card: Card) -> str:
     """The card as Markdown."""
     lines = ["# Model card", "", "| task | what |", "|---|---|"]
-    lines += [f"| {task} | {phrase} |" for task, phrase in card.tasks.items()]
+    lines += [f"| {task} | {_cell(phrase)} |" for task, phrase in card.tasks.items()]
     lines += ["", "## Data", "", "| part | rows | first | last |", "|---|---|---|---|"]
     lines += [
         f"| {part} | {dates.rows:,} | {readable(dates.first or '-')} | "
@@ -83,6 +84,10 @@ def render(card: Card) -> str:
     lines += ["", "## Provenance", "", "| what | value |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in sorted(card.provenance.items())]
     return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def noted(ledger: Mapping[str, Any]) -> dict[str, int]:

@@ -27,6 +27,7 @@ from polyrank.data import (
 )
 from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
+from polyrank.heads.funnels import quantity
 from polyrank.schema import Schema, SideTable
 from polyrank.scoring.engine import Engine, TorchEngine
 from polyrank.scoring.held_out import max_quarantine_share
@@ -79,8 +80,10 @@ class Scorer:
 
         Returns:
             The keys that are there, ``keep``, and ``predicted_<task>`` in the label's unit, each in
-            its task's sample space; one row for each of ``table``, in its order. A row with a
-            value that is refused has NaN predictions, where so many may be as in the bundle's run.
+            its task's sample space, with the field metadata "quantity" that says which quantity it
+            is (``P(buy = 1 | click = 1)``); one row for each of ``table``, in its order. A row with
+            a value that is refused has NaN predictions, where so many may be as in the bundle's
+            run.
 
         Raises:
             DataError: A column is missing or of another type, or too many rows are refused.
@@ -115,7 +118,8 @@ class Scorer:
         )
         for chunk in reader.chunks("all"):
             found = {name: chunk[name] for name in columns}
-            yield pa.table(found | {PREFIX + k: v for k, v in self._predict_good(chunk).items()})
+            predicted = {PREFIX + k: v for k, v in self._predict_good(chunk).items()}
+            yield self._described(pa.table(found | predicted))
 
     def score_file(
         self,
@@ -181,6 +185,17 @@ class Scorer:
             predictions[task] = np.full(len(good_N), np.nan)
             predictions[task][good_N] = value_K
         return predictions
+
+    def _described(self, scored: pa.Table) -> pa.Table:
+        """The same table, whose predictions say in their metadata which quantity they are."""
+        names = {PREFIX + task: task for task in self.bundle.schema.task_names}
+        fields = [
+            field.with_metadata({"quantity": quantity(self.bundle.schema, names[field.name])})
+            if field.name in names
+            else field
+            for field in scored.schema
+        ]
+        return pa.Table.from_arrays(scored.columns, schema=pa.schema(fields))
 
     def reader(
         self,
