@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polyrank.data import TargetStats
 from polyrank.heads import build_head, masked_mean
 from polyrank.schema import Binary, Duration, Regression
+from tests.heads.optimum import smooth_optimum
+from tests.heads.samples import NORMAL, stats_of, stats_of_seconds
 
 RATE = TargetStats(mean=0.2, std=0.4, count=1000)
 
@@ -50,12 +55,40 @@ def test_large_logits_keep_distinct_probabilities() -> None:
     assert len(build_head(Binary(name="click"), RATE).predict(logits).unique()) == 1001
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_the_optimum_of_cross_entropy_is_the_rate(positives: int, negatives: int) -> None:
+    labels = [1.0] * positives + [0.0] * negatives
+    head = build_head(Binary(name="click"), RATE)
+    best = head.predict(smooth_optimum(head, labels)).item()
+    assert best == pytest.approx(positives / len(labels), rel=1e-5)
+
+
 def test_huber_on_the_standardised_label_by_hand() -> None:
     head = build_head(Regression(name="price", delta=0.5), TargetStats(mean=10, std=4, count=9))
     losses = head.loss(torch.tensor([[0.25], [0.25]]), torch.tensor([12.0, 20.0]))
     # Targets .5 and 2.5: errors .25 (square) and 2.25 (linear: delta * (error - delta / 2)).
     assert losses.tolist() == pytest.approx([0.5 * 0.25**2, 0.5 * (2.25 - 0.25)])
     assert head.predict(torch.tensor([[0.25]])).item() == pytest.approx(11.0)
+
+
+def test_the_optimum_of_huber_lies_between_median_and_mean() -> None:
+    labels = [math.exp(each) for each in NORMAL]
+    best = []
+    for delta in (0.01, 1.0, 100.0):
+        head = build_head(Regression(name="price", delta=delta), stats_of(labels))
+        best.append(head.predict(smooth_optimum(head, labels)).item())
+    assert best[0] == pytest.approx(1.0, rel=0.02)  # the median
+    assert 1.1 < best[1] < 0.9 * fmean(labels)
+    assert best[2] == pytest.approx(fmean(labels), rel=1e-4)
+
+
+def test_the_optimum_of_log1p_is_below_the_mean_of_skewed_times() -> None:
+    times = [math.expm1(3 + each) for each in NORMAL]
+    head = build_head(Duration(name="watch"), stats_of_seconds(times))
+    best = head.predict(smooth_optimum(head, times)).item()
+    assert best == pytest.approx(math.expm1(3), rel=1e-3)  # the median
+    assert best < 0.7 * fmean(times)
 
 
 @pytest.mark.parametrize(("unit", "per_second"), [("ms", 1000.0), ("s", 1.0), ("min", 1 / 60)])
