@@ -56,20 +56,28 @@ class ModelConfig(Declared):
         """
         self.sharing.check(schema)
         self.funnel.check(schema)
-        kinds = {task.name: task.kind for task in schema.tasks}
-        faults = list(self._heads_without_logit(schema))
-        for name, head in self.heads.items():
-            if name not in kinds:
-                message = f"a head is given to {name!r}, which is no task. {suggest(name, kinds)}"
-                faults.append((f"model.heads.{name}", message))
-            elif kinds[name] not in head.suits:
-                message = (
-                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
-                    f"is {kinds[name]}. Choose another head, or declare the task as what it is"
-                )
-                faults.append((f"model.heads.{name}.kind", message))
+        faults = [*self._misplaced_heads(schema), *self._heads_without_logit(schema)]
         if faults:
             raise Faults(faults)
+
+    def _misplaced_heads(self, schema: Schema) -> Iterator[tuple[str, str]]:
+        tasks: dict[str, Any] = {task.name: task for task in schema.tasks}
+        for name, head in self.heads.items():
+            place, task = f"model.heads.{name}", tasks.get(name)
+            if task is None:
+                known = suggest(name, tasks)
+                yield place, f"a head is given to {name!r}, which is no task. {known}"
+            elif task.kind not in head.suits:
+                yield (
+                    f"{place}.kind",
+                    f"head {head.kind!r} stands on {' and '.join(head.suits)} tasks, and {name!r} "
+                    f"is {task.kind}. Choose another head, or declare the task as what it is",
+                )
+            else:
+                try:
+                    head.check(task)
+                except ValueError as error:
+                    yield place, str(error)
 
     def _heads_without_logit(self, schema: Schema) -> Iterator[tuple[str, str]]:
         for name in self.funnel.needs_logits(schema):
