@@ -214,7 +214,7 @@ def test_bundles_without_a_task_in_common_are_not_compared(
 def test_the_card_says_what_and_when(trained: Path, bundle: Path) -> None:
     text = succeed("card", bundle)
     assert "| purchase | binary, within click; predicted: P(purchase = 1 \\| click = 1) |" in text
-    assert "| report | binary, less is better |" in text
+    assert "| report | binary, less is better; predicted: P(report = 1) |" in text
     times = (feed_log()["time_ms"][row].as_py() / 1000 for row in (0, 1599))
     first, last = (
         f"{datetime.datetime.fromtimestamp(time, datetime.UTC):%Y-%m-%d %H:%M} UTC"
