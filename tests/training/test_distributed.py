@@ -115,6 +115,17 @@ def test_fewer_rows_than_processes_keep_them_in_step(server: ForkServer) -> None
     assert_same_within_noise(both, alone)
 
 
+def test_a_funnel_with_parts_and_towers_of_its_own_learns_as_in_one(server: ForkServer) -> None:
+    """Parts have denominators of their own, and one has no row in many a process's batch."""
+    funnel = {"kind": "escm2", "estimator": "dr"}
+    settings = {**PLAIN, "epochs": 1, "model": {**PLAIN["model"], "funnel": funnel}}
+    alone, both = server.folder / "funnel-1", server.folder / "funnel-2"
+    assert server.wait(server.start(server.order(alone, settings=settings))) == 0
+    pids = server.start_many(server.order(both, settings=settings), 2)
+    assert server.wait_all(pids) == [0, 0], errors(both)
+    assert_same_within_noise(both, alone)
+
+
 def test_bf16_and_adam_stay_the_same_bits_in_both_processes(server: ForkServer) -> None:
     run = server.folder / "bf16"
     settings = {"epochs": 1, "precision": "bf16", "table_optimizer": "rowwise_adam"}
