@@ -79,7 +79,7 @@ def test_the_settings_of_a_head_come_back_from_the_tree() -> None:
     heads = {
         "amount": {"kind": "tweedie", "power": 1.3},
         "any": {"kind": "quantile", "levels": [0.2, 0.8], "predicted": 0.8},
-        "watch": {"kind": "wlr", "negatives": "every"},
+        "watch": {"kind": "wlr", "negatives": "zeros"},
     }
     config = _config(**heads)
     assert config.tree()["model"]["heads"] == heads

@@ -23,9 +23,9 @@ LN11 = TargetStats(mean=math.log(11) - 0.5, std=1.0, count=9)  # scale: exp(log 
 def test_the_loss_by_hand() -> None:
     logits, labels = torch.tensor([[0.0], [1.0], [1.0]]), torch.tensor([0.0, 0.0, 25.0])
     soft, hard = math.log1p(math.exp(-1)), math.log1p(math.exp(1))
-    paper = WLR().build(TASK, LN11)
+    paper = WLR(negatives="zeros").build(TASK, LN11)
     assert paper.loss(logits, labels).tolist() == pytest.approx([math.log(2), hard, 2.5 * soft])
-    every = WLR(negatives="every").build(TASK, LN11)
+    every = WLR().build(TASK, LN11)
     assert every.loss(logits, labels).tolist() == pytest.approx(
         [math.log(2), hard, 2.5 * soft + hard]
     )
@@ -53,7 +53,7 @@ def test_the_papers_optimum_is_the_sum_of_times_over_the_zeros(
     seen: list[float], zeros: int
 ) -> None:
     labels = seen + [0.0] * zeros
-    head = WLR().build(TASK, stats_of_seconds(labels))
+    head = WLR(negatives="zeros").build(TASK, stats_of_seconds(labels))
     best = head.predict(smooth_optimum(head, labels)).item()
     assert best == pytest.approx(sum(seen) / zeros, rel=1e-4)
 
@@ -62,7 +62,7 @@ def test_the_papers_odds_are_the_mean_only_where_nearly_all_are_zeros() -> None:
     rare, common = [30.0] * 2 + [0.0] * 998, [30.0] * 80 + [0.0] * 20
     ratio = []
     for labels in (rare, common):
-        head = WLR().build(TASK, stats_of_seconds(labels))
+        head = WLR(negatives="zeros").build(TASK, stats_of_seconds(labels))
         ratio.append(head.predict(smooth_optimum(head, labels)).item() / fmean(labels))
     assert ratio == pytest.approx([1 / 0.998, 1 / 0.2], rel=1e-4)  # 1 / P(T = 0)
 
@@ -73,13 +73,13 @@ def test_with_every_row_a_negative_the_optimum_is_the_mean_of_any_sample(
     seen: list[float], zeros: int
 ) -> None:
     labels = seen + [0.0] * zeros
-    head = WLR(negatives="every").build(TASK, stats_of_seconds([*labels, 50.0]))
+    head = WLR().build(TASK, stats_of_seconds([*labels, 50.0]))
     best = head.predict(smooth_optimum(head, labels)).item()
     assert best == pytest.approx(fmean(labels), rel=1e-4)
 
 
 def test_without_a_zero_the_papers_prediction_runs_to_the_limit() -> None:
-    head = WLR().build(Duration(name="watch", limit=600), LN11)
+    head = WLR(negatives="zeros").build(Duration(name="watch", limit=600), LN11)
     best = smooth_optimum(head, [5.0, 7.0])
     assert head.predict(best).item() == 600.0
 

@@ -60,7 +60,7 @@ class LogNormal(HeadConfig):
 
     Predicts the mean time, where ``log1p`` predicts one near the median: choose it where expected
     time is summed or ranked by. Right as far as 1 + seconds is log-normal given the row; where it
-    is not, which the metric ``ratio`` shows, choose ``wlr`` with ``negatives: every``.
+    is not, which the metric ``ratio`` shows, choose ``wlr``.
     """
 
     kind: Literal["log_normal"] = "log_normal"

@@ -47,18 +47,19 @@ class WLRHead(Head):
 class WLR(HeadConfig):
     """Weighted logistic regression (Covington et al., RecSys 2016): odds read as expected time.
 
-    A time above 0 is a positive weighted by itself, a time of 0 a negative of weight 1. The odds
-    that minimise this loss are the sum of times over the number of zeros, E[T] / P(T = 0): close to
-    E[T] only where nearly every row is a 0, as when few impressions are clicked; with few zeros
-    they grow without bound. On a task whose rows mostly have a time, such as one within clicks, set
-    ``negatives: every``, which is ours: each row is also a negative of weight 1, and the odds are
-    E[T] itself, whatever the law of the times.
+    Each row is a positive weighted by its time. With ``negatives: every`` it is also a negative of
+    weight 1: the odds that minimise the loss are E[T], whatever the law of the times. This is ours.
+
+    With ``negatives: zeros``, the paper's, only a time of 0 is a negative. The odds are then the
+    sum of times over the number of zeros, E[T] / P(T = 0): close to E[T] only where nearly every
+    row is a 0, as when few impressions are clicked. On a task whose rows mostly have a time, such
+    as one within clicks, they grow without bound.
     """
 
     kind: Literal["wlr"] = "wlr"
     suits: ClassVar[tuple[str, ...]] = ("duration",)
-    negatives: Literal["zeros", "every"] = "zeros"
-    """The rows that count as a negative of weight 1: those of time 0, as in the paper, or all."""
+    negatives: Literal["every", "zeros"] = "every"
+    """The rows that count as a negative of weight 1: all, or those of time 0, as in the paper."""
 
     def build(self, task: Duration, stats: TargetStats) -> WLRHead:
         """The head."""
