@@ -13,6 +13,7 @@ from polyrank.bundle import Bundle, load_bundle, save_bundle
 from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
+from polyrank.heads import AnyFunnel, Masked
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.model import ModelConfig, Towers
 from polyrank.run import Watcher, train_bundle
@@ -34,6 +35,7 @@ class Ranker:
         balance: How their losses become one.
         interaction: What crosses features before sharing.
         towers: Layers a task owns.
+        funnel: How tasks within the sample space of others learn.
         embedding_dim: Width of the embedding table.
         training: The loop.
         evaluation: Metrics of ``evaluate``.
@@ -48,6 +50,7 @@ class Ranker:
         balance: AnyScalarizer | None = None,
         interaction: AnyInteraction | None = None,
         towers: Towers | None = None,
+        funnel: AnyFunnel | None = None,
         embedding_dim: int = 16,
         training: TrainingConfig | None = None,
         evaluation: EvaluationConfig | None = None,
@@ -64,6 +67,7 @@ class Ranker:
             interaction=interaction or NoInteraction(),
             sharing=sharing or MMoE(),
             towers=towers or Towers(),
+            funnel=funnel or Masked(),
         )
         self._config = RunConfig(
             schema_=schema,

@@ -12,6 +12,7 @@ import pytest
 from polyrank.balancing import Static
 from polyrank.config import EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
+from polyrank.heads.funnels import AITM
 from polyrank.model import Towers
 from polyrank.ranker import Ranker
 from polyrank.run import train_bundle
@@ -97,6 +98,20 @@ def test_a_bundle_of_the_command_line_trains_the_same_model_again() -> None:
     bundle = train_bundle(config, Sources.of(train=train, validation=held_out), None)
     again = Ranker.of(bundle).fit(train, held_out)
     assert again.score(held_out).equals(Scorer(bundle).score(held_out))
+
+
+def test_a_funnel_is_chosen_and_comes_back_with_the_bundle() -> None:
+    log, later = feeds.log().slice(0, 1000), feeds.log().slice(SPLIT)
+    ranker = Ranker(
+        feeds.schema(),
+        sharing=MMoE(num_experts=2, widths=(16,)),
+        towers=Towers(widths=(8,)),
+        funnel=AITM(alpha=0.1),
+        training=TrainingConfig(epochs=1, batch_size=256, precision="fp32"),
+        evaluation=EvaluationConfig(resamples=0),
+    ).fit(log, later)
+    assert ranker.bundle.model_config.funnel == AITM(alpha=0.1)
+    assert Ranker.of(ranker.bundle).fit(log, later).score(log).equals(ranker.score(log))
 
 
 def test_a_bundle_without_its_run_is_no_ranker() -> None:
