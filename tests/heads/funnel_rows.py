@@ -24,14 +24,14 @@ SCHEMA = Schema(
     features=(ITEM,),
     tasks=(
         Duration(name="watch", within="click"),
+        Binary(name="review", within="buy"),
         Binary(name="buy", within="click"),
         Binary(name="click"),
         Binary(name="cart", within="click"),
-        Binary(name="review", within="buy"),
         Binary(name="like"),
     ),
 )
-"""A chain of three, beside it a second task within the click; the children stand before."""
+"""A chain of three, its last task declared first, and a second task within the click."""
 TASKS = SCHEMA.task_names
 CONFIGS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "masked": [{}],
