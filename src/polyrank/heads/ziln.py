@@ -75,8 +75,8 @@ class ZILNHead(Head):
 class ZILN(HeadConfig):
     """Zero-inflated log-normal (Wang et al., 2019), on a task with ``lower: 0``: spend, revenue.
 
-    Predicts the mean, if labels above 0 are log-normal given the row; where they are not, the
-    prediction is off on average, which the metric ``ratio`` shows.
+    Predicts the mean, if labels above 0 are log-normal given the row; where they are not, it is off
+    on average. ``tweedie`` needs no such law.
     """
 
     kind: Literal["ziln"] = "ziln"
