@@ -279,8 +279,9 @@ def test_a_schema_without_a_task_within_another_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["esmm", "escm2", "aitm"])
 def test_only_numbers_within_a_task_are_no_chain(kind: str) -> None:
     schema = Schema(features=(ITEM,), tasks=(Binary(name="a"), Duration(name="b", within="a")))
-    with pytest.raises(ValueError, match="no binary task has `within`"):
-        parse(FUNNELS[kind], {}).check(schema)
+    with pytest.raises(ConfigError, match="no binary task has `within`") as caught:
+        _run({"kind": kind}, schema)
+    assert caught.value.where == "model.funnel.kind"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from polyrank.data import Batch
 from polyrank.heads.base import Head
 from polyrank.heads.binary import BinaryHead
 from polyrank.heads.funnels.base import Logits
-from polyrank.schema import Binary, Schema
+from polyrank.schema import Binary, Faults, Schema
 
 
 class LogProbs(NamedTuple):
@@ -132,8 +132,9 @@ def require_inner(schema: Schema, kind: str) -> None:
         ValueError: There is none.
     """
     if not Space.of(schema).inner:
-        raise ValueError(
+        message = (
             f"funnel {kind!r} needs a binary task within another, and no binary task has "
             "`within`. Declare the sample space of one, or choose funnel 'masked', which is "
             "the same here"
         )
+        raise Faults([("model.funnel.kind", message)])
