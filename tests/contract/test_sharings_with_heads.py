@@ -114,6 +114,7 @@ def case(request: pytest.FixtureRequest) -> str:
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # Some blocks draw in training.
     yield
     torch.set_num_threads(before)
 

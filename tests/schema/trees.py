@@ -78,7 +78,7 @@ vocabulary = {
 def feature_trees(draw: st.DrawFn, name: str, ids: list[str]) -> dict[str, Any]:
     named = {"name": st.just(name)}
     length = st.integers(1, 500)
-    separator = st.none() | st.text(max_size=3)
+    separator = st.none() | st.text(min_size=1, max_size=3)
     shares = st.sampled_from(ids)
     choices = [
         feature("categorical", named, **vocabulary).map(with_one_way),

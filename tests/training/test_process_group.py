@@ -74,7 +74,7 @@ def test_what_the_first_process_raises_it_raises(group: ProcessGroup) -> None:
     def fail() -> None:
         raise ConfigError("no", where="here", hint="do")
 
-    with pytest.raises(ConfigError, match=r"here: no\. do"):
+    with pytest.raises(ConfigError, match=r"here: no\. Do\."):
         group.first_does(fail)
 
 
