@@ -24,7 +24,7 @@ from polyrank.schema import Schema
 class Link(nn.Module):
     """From a step to the next: z_t = Σ_u w_u h1(u) over u in {p_t = g(z_{t-1}), q_t}.
 
-    w = softmax of <h2(u), h3(u)> / sqrt(H) (Xi et al., AITM, KDD 2021, equations 4 to 6). g is a
+    w = softmax of <h2(u), h3(u)> / sqrt(H) (Xi et al., AITM, KDD 2021). g is a
     linear layer and ReLU, the h are linear.
 
     Args:
@@ -144,7 +144,7 @@ class AITM(FunnelConfig):
     """Towers that pass on what they know along a chain (Xi et al., AITM, KDD 2021).
 
     The tower of step t predicts the joint: that all steps up to t are taken, over the entire space;
-    L = Σ_t BCE(joint label, ŷ_t) + α Σ_t mean max(ŷ_t - ŷ_{t-1}, 0) (equations 7 to 9), over the
+    L = Σ_t BCE(joint label, ŷ_t) + α Σ_t mean max(ŷ_t - ŷ_{t-1}, 0), over the
     rows on which the joint label is known. Before its logit it is mixed, by attention, with what
     the tower of the step before passes on.
 

@@ -107,7 +107,7 @@ def _imputation(task: str, head: Head) -> Output:
 
 
 class ESCM2(FunnelConfig):
-    """Counterfactual risk of conversions (Wang et al., ESCM², SIGIR 2022, equations 9 to 15).
+    """Counterfactual risk of conversions (Wang et al., ESCM², SIGIR 2022).
 
     L = L_CTR + λ_c L_CVR + λ_g L_CTCVR, for each binary task within others. With o = 1 where all
     that it lies within are 1, ô = max(their predicted probability, ``propensity_floor``) without a

@@ -50,7 +50,7 @@ class ESMMObjective(Objective):
 
 
 class ESMM(FunnelConfig):
-    """Conversions learned on all impressions (Ma et al., ESMM, SIGIR 2018, equation 4).
+    """Conversions learned on all impressions (Ma et al., ESMM, SIGIR 2018).
 
     L = BCE(y, pCTR) + BCE(y AND z, pCTR · pCVR), each a mean over the rows on which its label is
     known; pCVR has no loss of its own. So for each binary task within others, over chains of any
