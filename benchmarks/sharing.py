@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from polyrank.data import Encoders
 from quality import intervals, jobs
+from quality.flags import add_data_root
 from quality.runs import Run, Study, beside_labels, run
 
 HERE = Path(__file__).resolve().parent
@@ -239,8 +240,7 @@ def main() -> None:
     """Search, train, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=STUDIES)
-    default = os.environ.get("POLYRANK_DATA")
-    parser.add_argument("--data-root", type=Path, default=default, required=default is None)
+    add_data_root(parser)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(

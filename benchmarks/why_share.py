@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 from pathlib import Path
 
+from quality.flags import add_data_root
 from why import conflict, cost, data_efficiency, regularisation
 
 HERE = Path(__file__).resolve().parent
@@ -28,8 +28,7 @@ def main() -> None:
     """One study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=STUDIES)
-    default = os.environ.get("POLYRANK_DATA")
-    parser.add_argument("--data-root", type=Path, default=default, required=default is None)
+    add_data_root(parser)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()

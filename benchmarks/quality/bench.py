@@ -23,6 +23,7 @@ from polyrank.data import Encoders
 from polyrank.evaluation import Observations, evaluate
 from polyrank.schema import Binary, Task
 from quality import intervals, trees
+from quality.flags import add_data_root
 from quality.runs import Part, Study, beside_labels, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -209,8 +210,7 @@ def _cell(points: Any, found: intervals.Difference, metric: str) -> str:
 def _arguments(description: str) -> argparse.Namespace:
     """The flags."""
     parser = argparse.ArgumentParser(description=description)
-    default = os.environ.get("POLYRANK_DATA")
-    parser.add_argument("--data-root", type=Path, default=default, required=default is None)
+    add_data_root(parser)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--work", type=Path, required=True, help="predictions and encoded logs")
     parser.add_argument("--only", action="append", default=[], help="train these models, no report")

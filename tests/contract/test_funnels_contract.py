@@ -44,7 +44,7 @@ from tests.heads.funnel_rows import (
     total,
     totals,
 )
-from tests.training.runs import Recorder, config, digest, lines, prepared
+from tests.training.runs import Bomb, Stopped, config, digest, lines, prepared
 
 EXTREME = (-1e4, -50.0, 0.0, 50.0, 1e4)
 CASES = {
@@ -441,18 +441,6 @@ def test_the_costs_of_its_parts_add_up(case: tuple[str, Mapping[str, Any]]) -> N
         if block.parts:
             assert sum(p.cost.parameters for p in block.parts) == block.cost.parameters
             assert sum(p.cost.multiply_adds for p in block.parts) == block.cost.multiply_adds
-
-
-class Stopped(Exception):
-    """The end of a process, as a test sees it."""
-
-
-class Bomb(Recorder):
-    """Ends the run in the middle of its fourth step of six."""
-
-    def advance(self, step: int, rows: int) -> None:
-        if step == 4:
-            raise Stopped
 
 
 @pytest.fixture(scope="module")

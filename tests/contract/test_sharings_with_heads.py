@@ -28,7 +28,7 @@ from polyrank.training import Prepared, train
 from tests.contract.owners import owner, pieces
 from tests.contract.test_heads_contract import CASES as HEAD_CASES
 from tests.contract.test_sharings_contract import CASES, config_of
-from tests.training.runs import Recorder, config, digest, lines, prepared
+from tests.training.runs import Bomb, Stopped, config, digest, lines, prepared
 
 TASKS = {
     f"{kind}_task": (task, labels) for kind, (task, _, labels, _) in sorted(HEAD_CASES.items())
@@ -174,18 +174,6 @@ def test_a_loaded_bundle_scores_as_the_saved_one(case: str, tmp_path: Path) -> N
 
 
 # Resuming.
-
-
-class Stopped(Exception):
-    """The end of a process, as a test sees it."""
-
-
-class Bomb(Recorder):
-    """Ends the run in the middle of its fourth step of six."""
-
-    def advance(self, step: int, rows: int) -> None:
-        if step == 4:
-            raise Stopped
 
 
 @pytest.fixture(scope="module")
