@@ -194,11 +194,11 @@ def test_whatever_stops_a_writer_nothing_is_left(
         path.write_bytes(b"half")
         raise error
 
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
     with pytest.raises(error):
         commit(tmp_path / "note", {"a": b"1", "b": stop})
     assert listing(tmp_path) == set()
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before
 
 
 def test_a_writer_that_writes_nothing_or_a_link_is_refused(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path, how: str) ->
 
 
 def test_a_released_lock_leaves_nothing_to_take_over(tmp_path: Path) -> None:
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
     for _ in range(2):
         with RunLock(tmp_path) as lock:
             assert lock.notices == []
@@ -99,7 +99,7 @@ def test_a_released_lock_leaves_nothing_to_take_over(tmp_path: Path) -> None:
     lock.release()
     assert listing(tmp_path) == {".lock"}
     assert (tmp_path / ".lock").read_bytes() == b""
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before
 
 
 def test_the_lock_is_released_when_the_run_fails(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_cannot_be_locked_is_a_storage_error(
         raise OSError(errno.ENOLCK, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
     with pytest.raises(StorageError, match="choose a directory on a local disk"):
         RunLock(tmp_path).acquire()
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before

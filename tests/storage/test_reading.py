@@ -116,16 +116,16 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path)
 
 def test_files_are_closed_with_it_or_when_it_is_forgotten(tmp_path: Path) -> None:
     path = commit(tmp_path / "note")
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
     with reopen(path) as found:
-        assert open_descriptors() > before
-    assert open_descriptors() == before
+        assert len(open_descriptors(tmp_path)) > len(before)
+    assert open_descriptors(tmp_path) == before
     with pytest.raises(AssertionError, match="read after close"):
         found.read("card.json")
     found = reopen(path)
     del found
     gc.collect()
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before
 
 
 def test_verifying_and_reading_hold_one_copy_at_most(tmp_path: Path) -> None:

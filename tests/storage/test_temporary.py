@@ -74,12 +74,12 @@ def test_one_that_was_cleared_before_it_was_locked_is_made_again(
         lock_it(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    before = open_descriptors()
+    before = open_descriptors(tmp_path)
     temporary, lock = claim_temporary(tmp_path / "note", Clearing())
     assert made[1:] == [temporary]
     assert listing(tmp_path) == {temporary.name}
     os.close(lock)
-    assert open_descriptors() == before
+    assert open_descriptors(tmp_path) == before
 
 
 def test_without_locks_all_is_written_and_nothing_cleared(
