@@ -165,7 +165,7 @@ class RankingModel(nn.Module):
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
-        return self.objective.predict(self(batch).logits)
+        return self.objective.predict(self(batch).logits, batch.extras)
 
     def tables(self) -> list[FlatTable]:
         """The embedding tables, whose gradients are sparse."""

@@ -126,7 +126,7 @@ def at(place: int, value: float) -> Callable[[Any], Any]:
 
 
 CHANGES: dict[str, Callable[[Meta, Arrays], None]] = {
-    "a newer format": set_meta("format", to=2),
+    "a newer format": set_meta("format", to=3),
     "no format": drop_meta("format"),
     "an unknown key": set_meta("surprise", to=1),
     "a lost vocabulary": drop_meta("vocabularies", "city"),

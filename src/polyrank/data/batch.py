@@ -18,7 +18,7 @@ ragged feature.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class Batch:
     """float32, at least 0."""
     groups: Mapping[str, Tensor] | None = None
     """int64 codes of the keys "user" and "request", where the log has them; -1 for a null key."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """(B,) float32 by name, NaN where not known: "<task>.length" in seconds and, with labels,
+    "<task>.censored", which is 1 where the label is a lower bound."""
 
     def __len__(self) -> int:
         return int(self.ids_BF.shape[0])
@@ -89,6 +92,7 @@ class Batch:
             groups=None
             if self.groups is None
             else {role: dense(code) for role, code in self.groups.items()},
+            extras={name: dense(value) for name, value in self.extras.items()},
         )
 
 

@@ -52,7 +52,7 @@ def checks_of(schema: Schema, columns: Collection[str], *, labels: bool) -> tupl
         columns: The columns there are; rules on others are left out.
         labels: Whether labels and the keys that only training reads are there.
     """
-    checks = [*_feature_checks(schema)]
+    checks = [*_feature_checks(schema), *_length_checks(schema)]
     if labels:
         checks += [*_label_checks(schema), *_key_checks(schema.keys)]
     return tuple(
@@ -78,6 +78,15 @@ def _feature_checks(schema: Schema) -> Iterator[Check]:
             )
 
 
+def _length_checks(schema: Schema) -> Iterator[Check]:
+    for task in schema.durations:
+        if task.length is not None:
+            owner = f"the length of task {task.name!r}"
+            yield finite_check(task.length, owner)
+            rule = Rule(task.length, f"{owner} is at least 0", "Write null where it is not known.")
+            yield Check(rule, _negative)
+
+
 def _label_checks(schema: Schema) -> Iterator[Check]:
     for task in schema.tasks:
         for text, cure, bad in _label_rules(task):
@@ -88,6 +97,16 @@ def _label_checks(schema: Schema) -> Iterator[Check]:
                     task.mask,
                     f"the mask of task {task.name!r} is 0 or 1",
                     "Write 1 where the label was observed, else 0.",
+                ),
+                _not_binary,
+            )
+    for timed in schema.durations:
+        if timed.censored is not None:
+            yield Check(
+                Rule(
+                    timed.censored,
+                    f"`censored` of task {timed.name!r} is 0 or 1",
+                    "Write 1 where the label is a lower bound, else 0.",
                 ),
                 _not_binary,
             )

@@ -23,6 +23,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,7 @@ from polyrank.data.encoding.state import Array
 from polyrank.data.encoding.targets import labels_of, weights_of
 from polyrank.data.encoding.vectors import as_vectors
 from polyrank.data.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
+from polyrank.data.extras import extras_of
 from polyrank.data.layout import IdColumn, Layout, NumericColumn, RaggedColumn, VectorColumn
 from polyrank.errors import ConfigError, DataError
 from polyrank.schema import Bag, Categorical, Embedding, Numeric, Schema, Sequence
@@ -120,6 +122,7 @@ class Encoders:
                 a missing number where the schema refuses one.
         """
         columns = pick(table, self._names(labels))
+        extras = [extra for extra in extras_of(self.schema) if labels or extra.at_scoring]
         batch = Batch(
             ids_BF=self._ids(columns, table.num_rows),
             numeric_BN=self._numerics(columns, table.num_rows),
@@ -139,6 +142,7 @@ class Encoders:
                 for feature in self.schema.features
                 if isinstance(feature, Embedding)
             },
+            extras={extra.name: torch.from_numpy(extra.read(columns)) for extra in extras},
         )
         return self._with_labels(batch, table, columns) if labels else batch
 
@@ -194,6 +198,7 @@ class Encoders:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
             names += [keys[role] for role in (*_GROUPS, "weight") if role in keys]
+        names += [extra.column for extra in extras_of(self.schema) if labels or extra.at_scoring]
         return names
 
     def _ids(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
@@ -249,11 +254,8 @@ class Encoders:
         labels_BT, observed_BT = labels_of(self.schema, table)
         weight_B = weights_of(self.schema, table)
         keys = self.schema.keys.named()
-        return Batch(
-            ids_BF=batch.ids_BF,
-            numeric_BN=batch.numeric_BN,
-            ragged=batch.ragged,
-            vectors=batch.vectors,
+        return replace(
+            batch,
             labels_BT=torch.from_numpy(labels_BT),
             observed_BT=torch.from_numpy(observed_BT),
             weight_B=torch.from_numpy(weight_B.astype(np.float32)),
@@ -329,6 +331,7 @@ def _layout(schema: Schema, fitted: Fitted, num_rows: int) -> Layout:
         tasks=schema.task_names,
         num_rows=num_rows,
         targets=fitted.targets,
+        extras=tuple(extra.name for extra in extras_of(schema)),
     )
 
 

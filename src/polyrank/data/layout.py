@@ -46,6 +46,16 @@ class VectorColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LengthGroups:
+    """How a duration is distributed, by the length of the thing: groups of equal mass."""
+
+    edges: tuple[float, ...]
+    """(G-1,) rising lengths in seconds; the group of a length is the number of edges up to it."""
+    quantiles: tuple[tuple[float, ...], ...]
+    """(G, 129): of each group the label's quantiles at k/128 in seconds, never falling."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetStats:
     """What a head needs to know of its label: moments in the space in which it is regressed.
 
@@ -59,6 +69,12 @@ class TargetStats:
     """1.0 where the label is constant."""
     count: int
     """Observed labels."""
+    quantiles: tuple[float, ...] = ()
+    """(513,): the label's at k/512, of a regression in its unit, of a duration in seconds, never
+    falling; from at most 131,072 labels, an even sample beyond. Where labels are censored, those of
+    the Kaplan-Meier estimate (JASA 1958), whose unknown tail is put on the largest label."""
+    groups: LengthGroups | None = None
+    """Of a duration whose lengths are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +93,5 @@ class Layout:
     num_rows: int
     targets: dict[str, TargetStats]
     """By task."""
+    extras: tuple[str, ...] = ()
+    """Names in ``Batch.extras`` of rows with labels."""

@@ -2,9 +2,9 @@
 
 One record holds everything of a row but the ids of its ragged features, so that a shuffle moves a
 row with one copy. In order, 8 bytes each: groups (int64), labels (float64); then 4 bytes each:
-table rows (int32), numbers, vectors and weight (float32), lengths of the ragged features (int32);
-then a byte a task for "observed", padded to 8. Shapes: B rows, V ids in all rows of a ragged
-feature.
+table rows (int32), numbers, vectors, weight and extras (float32), lengths of the ragged features
+(int32); then a byte a task for "observed", padded to 8. Shapes: B rows, V ids in all rows of a
+ragged feature.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class RecordFormat:
             ("numerics", len(self.layout.numerics)),
             *vector_widths,
             ("weight", 1),
+            ("extras", len(self.layout.extras)),
             ("lengths", len(self.layout.ragged)),
         ]
         stops = list(accumulate(width for _, width in widths))
@@ -89,6 +90,7 @@ class RecordFormat:
             "vectors": [[column.name, column.dim] for column in layout.vectors],
             "tasks": list(layout.tasks),
             "labels": "float64",
+            "extras": list(layout.extras),
             "row_bytes": self.row_bytes,
         }
 
@@ -108,6 +110,8 @@ class RecordFormat:
             floats[:, self._words[f"vector {column.name}"]] = batch.vectors[column.name].numpy()
         records.view(np.float64)[:, self._labels] = batch.labels_BT.numpy()
         floats[:, self._words["weight"]] = batch.weight_B.numpy()[:, None]
+        for place, name in enumerate(self.layout.extras, self._words["extras"].start):
+            floats[:, place] = batch.extras[name].numpy()
         ragged = [batch.ragged[column.name] for column in self.layout.ragged]
         for place, lists in enumerate(ragged):
             integers[:, self._words["lengths"]][:, place] = lists.lengths_B.numpy()
@@ -143,6 +147,10 @@ class RecordFormat:
             weight_B=_own(floats[:, words["weight"].start], torch.float32),
             groups={
                 role: _own(codes[:, place], torch.int64) for place, role in enumerate(self.groups)
+            },
+            extras={
+                name: _own(floats[:, place], torch.float32)
+                for place, name in enumerate(self.layout.extras, words["extras"].start)
             },
         )
 

@@ -107,10 +107,15 @@ class Wanted:
 
 
 def feature_uses(schema: Schema) -> dict[str, list[Use]]:
-    """Uses by column, for the features."""
+    """Uses by column, for the features and for the lengths of what durations are spent on."""
     uses: dict[str, list[Use]] = {}
     for feature in schema.features:
         uses.setdefault(feature.column, []).append(_use_of(feature, schema))
+    for task in schema.durations:
+        if task.length is not None:
+            uses.setdefault(task.length, []).append(
+                Use("number", f"`length` of task {task.name!r}")
+            )
     return uses
 
 
@@ -121,6 +126,10 @@ def label_uses(schema: Schema) -> dict[str, list[Use]]:
         uses.setdefault(task.label, []).append(_label_use(task))
         if task.mask is not None:
             uses.setdefault(task.mask, []).append(Use("mask", f"mask of task {task.name!r}"))
+    for timed in schema.durations:
+        if timed.censored is not None:
+            use = Use("mask", f"`censored` of task {timed.name!r}")
+            uses.setdefault(timed.censored, []).append(use)
     return uses
 
 

@@ -17,7 +17,8 @@ from polyrank.data.layout import TargetStats
 from polyrank.schema import Declared, Regression
 
 Extras = Mapping[str, Tensor]
-"""(B,) float32 by name: what a head reads of a row beside logits and label."""
+"""(B,) float32 by name: what a head reads of a row beside logits and label, NaN where not known:
+"length" in seconds and, with labels, "censored", 1 where the label is a lower bound."""
 NO_EXTRAS: Extras = MappingProxyType({})
 
 
@@ -63,6 +64,16 @@ class HeadConfig(Declared, ABC):
     @abstractmethod
     def build(self, task: Any, stats: TargetStats) -> Head:
         """The head of ``task``, given what the training split shows of its label."""
+
+
+def own_extras(extras: Extras, task: str) -> Extras:
+    """What is known of the rows for one task: "play_time.length" is its "length"."""
+    prefix = f"{task}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in extras.items()
+        if name.startswith(prefix)
+    }
 
 
 def require_no_negative_label(task: Regression, kind: str) -> None:

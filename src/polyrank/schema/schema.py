@@ -86,14 +86,20 @@ class Schema(Declared):
         return tuple(task.name for task in self.tasks)
 
     @property
+    def durations(self) -> tuple[Duration, ...]:
+        """The duration tasks."""
+        return tuple(task for task in self.tasks if isinstance(task, Duration))
+
+    @property
     def keep_rates(self) -> dict[str, float]:
         """By binary task: the share of its negatives that the log kept."""
         return {task.name: task.keep_rate for task in self.tasks if isinstance(task, Binary)}
 
     def label_columns(self) -> tuple[str, ...]:
-        """Columns that hold labels or their masks."""
+        """Columns that hold labels, their masks or whether they are censored."""
         masks = (task.mask for task in self.tasks if task.mask is not None)
-        return tuple(dict.fromkeys([*(task.label for task in self.tasks), *masks]))
+        cuts = (task.censored for task in self.durations if task.censored is not None)
+        return tuple(dict.fromkeys([*(task.label for task in self.tasks), *masks, *cuts]))
 
     def feature_columns(self) -> tuple[str, ...]:
         """Columns that hold features, joined ones included."""

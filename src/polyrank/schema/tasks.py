@@ -78,6 +78,13 @@ class Duration(_Task):
     heads do not read it."""
     limit: PositiveFloat = 86_400.0
     """Seconds; longer labels are refused: a clock error, not a view."""
+    length: Column | None = None
+    """How long the thing itself lasts (a video, say), in the label's unit; known when scoring."""
+    length_groups: Annotated[int, Field(ge=1, le=1000)] = 30
+    """Groups of equal mass by ``length``, a distribution of the label each; 30 served best in D2Q
+    (Zhan et al., KDD 2022)."""
+    censored: Column | None = None
+    """A 0/1 column: 1 where the label is a lower bound, since the video or the log ended."""
 
     @property
     def seconds_per_unit(self) -> float:

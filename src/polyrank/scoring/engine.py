@@ -63,6 +63,7 @@ def pad(batch: Batch, block: int) -> Batch:
             for name, ragged in batch.ragged.items()
         },
         vectors={name: _extend(vector, num_extra) for name, vector in batch.vectors.items()},
+        extras={name: _extend(value, num_extra) for name, value in batch.extras.items()},
     )
 
 

@@ -20,6 +20,7 @@ from polyrank.data.encoding.ids import Kind, check_kind, kind_of
 from polyrank.data.encoding.numeric import NumericFit, Scaler, as_numbers
 from polyrank.data.encoding.targets import TargetFit
 from polyrank.data.encoding.vocabulary import Buckets, Vocabulary
+from polyrank.data.extras import extras_of
 from polyrank.data.layout import TargetStats
 from polyrank.errors import DataError
 from polyrank.schema import Bag, Categorical, Numeric, Schema, Sequence
@@ -46,10 +47,11 @@ class Fitting:
             for feature in schema.features
             if isinstance(feature, Numeric)
         }
-        self._targets = TargetFit(schema)
+        self._targets = TargetFit(schema, seed)
         self._num_rows = 0
         weight = [schema.keys.weight] if schema.keys.weight else []
-        self._names = [*schema.feature_columns(), *schema.label_columns(), *weight]
+        extras = [extra.column for extra in extras_of(schema)]
+        self._names = [*schema.feature_columns(), *schema.label_columns(), *weight, *extras]
 
     def add(self, table: pa.Table) -> None:
         """Takes the next rows."""

@@ -157,7 +157,7 @@ def _knots(feature: Numeric, values: Floats) -> tuple[Floats, Floats]:
     if feature.scaling == "quantile":
         return _normal_scores(values)
     if feature.scaling == "bins":
-        return _bounds(values, feature.num_bins), np.empty(0)
+        return bin_bounds(values, feature.num_bins), np.empty(0)
     return np.empty(0), np.empty(0)
 
 
@@ -179,8 +179,13 @@ def _normal_scores(values: Floats) -> tuple[Floats, Floats]:
     return distinct, scores
 
 
-def _bounds(values: Floats, num_bins: int) -> Floats:
-    """Where each bin but the first begins, so that bins hold about the same number of values."""
+def bin_bounds(values: Floats, num_bins: int) -> Floats:
+    """Where each bin but the first begins, so that bins hold about the same number of values.
+
+    Args:
+        values: Rising.
+        num_bins: At least 1.
+    """
     if not values.size:
         return np.empty(0)
     bounds: Floats = np.unique(values[np.arange(1, num_bins) * len(values) // num_bins])

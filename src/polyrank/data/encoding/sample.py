@@ -36,7 +36,7 @@ class Sample:
         return self._level == 0
 
     def add(self, values: NDArray[np.float64]) -> None:
-        """Takes the next values of the stream, all finite."""
+        """Takes the next values of the stream: (n,) finite numbers, or (n, k) rows of them."""
         numbers = np.arange(self.count, self.count + len(values), dtype=np.uint64)
         self.count += len(values)
         hashes = mix(numbers ^ self._key)
@@ -47,9 +47,13 @@ class Sample:
             self._values, self._hashes, self._held = [], [], 0
             self._hold(values, hashes)
 
+    def held(self) -> NDArray[np.float64]:
+        """The values held, in the order in which they came; of rows, if rows were added."""
+        return np.concatenate(self._values) if self._values else np.empty(0)
+
     def sorted(self) -> NDArray[np.float64]:
         """The values held, rising."""
-        return np.sort(np.concatenate([np.empty(0), *self._values]))
+        return np.sort(self.held())
 
     def _hold(self, values: NDArray[np.float64], hashes: NDArray[np.uint64]) -> None:
         if self._level:

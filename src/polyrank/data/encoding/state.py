@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from polyrank.data.encoding.columns import owners
+from polyrank.data.encoding.distribution import GROUP, WHOLE
 from polyrank.data.encoding.fitting import Fitted
 from polyrank.data.encoding.ids import binary_values, int_values, is_int
 from polyrank.data.encoding.numeric import LARGEST, MAX_SCORE, Scaler
 from polyrank.data.encoding.vocabulary import Buckets, Vocabulary
-from polyrank.data.layout import TargetStats
+from polyrank.data.layout import LengthGroups, TargetStats
 from polyrank.errors import ArtefactError
-from polyrank.schema import Bag, Categorical, Declared, Numeric, Schema
+from polyrank.schema import Bag, Binary, Categorical, Declared, Numeric, Schema, Task
 
 Array: TypeAlias = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -51,10 +52,12 @@ class _Target(_Strict):
     mean: float
     std: PositiveFloat
     count: PositiveInt
+    num_groups: NonNegativeInt
+    """By length; 0 without lengths."""
 
 
 class _State(_Strict):
-    format: Literal[1]
+    format: Literal[2]
     vocabularies: dict[str, _Vocabulary | _Buckets]
     numerics: dict[str, _Numeric]
     targets: dict[str, _Target]
@@ -70,8 +73,10 @@ def dump(fitted: Fitted) -> tuple[dict[str, object], dict[str, Array]]:
     for name, scaler in fitted.scalers.items():
         arrays[f"{name}.knots"] = scaler.knots.copy()
         arrays[f"{name}.scores"] = scaler.scores.copy()
+    for name, stats in fitted.targets.items():
+        arrays.update(_label_parts(name, stats))
     state = _State(
-        format=1,
+        format=2,
         vocabularies={name: _describe(table) for name, table in fitted.vocabularies.items()},
         numerics={
             name: _Numeric(
@@ -82,10 +87,7 @@ def dump(fitted: Fitted) -> tuple[dict[str, object], dict[str, Array]]:
             )
             for name, scaler in fitted.scalers.items()
         },
-        targets={
-            name: _Target(mean=stats.mean, std=stats.std, count=stats.count)
-            for name, stats in fitted.targets.items()
-        },
+        targets={name: _describe_target(stats) for name, stats in fitted.targets.items()},
     )
     return state.model_dump(), arrays
 
@@ -119,8 +121,8 @@ def restore(schema: Schema, meta: Mapping[str, object], arrays: Arrays) -> Fitte
             for name, feature in numerics.items()
         },
         targets={
-            name: TargetStats(mean=target.mean, std=target.std, count=target.count)
-            for name, target in ((name, state.targets[name]) for name in schema.task_names)
+            task.name: _restore_target(task, state.targets[task.name], parts)
+            for task in schema.tasks
         },
     )
     parts.refuse_rest()
@@ -169,6 +171,50 @@ def _id_parts(ids: pa.Array) -> dict[str, Array]:
         return {"ids": int_values(ids).copy()}
     content, offsets = binary_values(ids)
     return {"bytes": content.copy(), "offsets": offsets.copy()}
+
+
+def _describe_target(stats: TargetStats) -> _Target:
+    num_groups = 0 if stats.groups is None else len(stats.groups.quantiles)
+    return _Target(mean=stats.mean, std=stats.std, count=stats.count, num_groups=num_groups)
+
+
+def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
+    parts: dict[str, Array] = {}
+    if stats.quantiles:
+        parts[f"{name}.label_quantiles"] = np.array(stats.quantiles)
+    if stats.groups is not None:
+        parts[f"{name}.length_edges"] = np.array(stats.groups.edges, dtype=np.float64)
+        parts[f"{name}.length_quantiles"] = np.array(stats.groups.quantiles).ravel()
+    return parts
+
+
+def _restore_target(task: Task, meta: _Target, parts: _Parts) -> TargetStats:
+    quantiles = np.empty(0)
+    if not isinstance(task, Binary):
+        quantiles = _rising(parts.take(f"{task.name}.label_quantiles", np.float64, WHOLE + 1), task)
+    return TargetStats(
+        mean=meta.mean,
+        std=meta.std,
+        count=meta.count,
+        quantiles=tuple(quantiles.tolist()),
+        groups=_restore_groups(task, meta.num_groups, parts) if meta.num_groups else None,
+    )
+
+
+def _restore_groups(task: Task, num_groups: int, parts: _Parts) -> LengthGroups:
+    edges = _rising(parts.take(f"{task.name}.length_edges", np.float64, num_groups - 1), task)
+    length = num_groups * (GROUP + 1)
+    rows = parts.take(f"{task.name}.length_quantiles", np.float64, length).reshape(num_groups, -1)
+    return LengthGroups(
+        edges=tuple(edges.tolist()),
+        quantiles=tuple(tuple(_rising(row, task).tolist()) for row in rows),
+    )
+
+
+def _rising(values: Array, task: Task) -> Array:
+    if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+        raise _refuse("quantiles or lengths are not finite, or fall", f"task {task.name!r}")
+    return values
 
 
 def _restore_table(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from polyrank.data.encoding.distribution import LabelFit
 from polyrank.data.encoding.moments import Moments
 from polyrank.data.encoding.numeric import FLOAT32, as_numbers
 from polyrank.data.faults import refuse
@@ -16,7 +17,7 @@ from polyrank.data.layout import TargetStats
 from polyrank.data.ledger import LabelCount
 from polyrank.data.observed import count_labels, label_values, observed_mask, unlearnable
 from polyrank.errors import DataError
-from polyrank.schema import Duration, Schema, Task
+from polyrank.schema import Binary, Duration, Schema, Task
 
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -70,10 +71,15 @@ def weights_of(schema: Schema, table: pa.Table) -> NDArray[np.float64]:
 
 
 class TargetFit:
-    """Gathers the moments of each task's label over the training split."""
+    """Gathers how each task's label is distributed over the training split."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, seed: int = 0) -> None:
         self._schema = schema
+        self._distributions = {
+            task.name: LabelFit(schema, task, seed)
+            for task in schema.tasks
+            if not isinstance(task, Binary)
+        }
         self._moments = {name: Moments() for name in schema.task_names}
         self._labels = {name: LabelCount() for name in schema.task_names}
 
@@ -85,11 +91,14 @@ class TargetFit:
             seen = observed[:, place]
             values = _regressed(task, labels[seen, place])
             self._moments[task.name].add(values, weights[seen])
+            if task.name in self._distributions:
+                found = table.filter(pa.array(seen))
+                self._distributions[task.name].add(found, labels[seen, place], weights[seen])
             counted = seen & (weights > 0)
             self._labels[task.name].add(count_labels(table, task, counted))
 
     def finish(self) -> dict[str, TargetStats]:
-        """The moments by task.
+        """By task.
 
         Raises:
             DataError: A task without any observed label of positive weight; all such at once.
@@ -100,7 +109,14 @@ class TargetFit:
         stats: dict[str, TargetStats] = {}
         for name, moments in self._moments.items():
             mean, std = moments.result()
-            stats[name] = TargetStats(mean=mean, std=std or 1.0, count=moments.count)
+            fit = self._distributions.get(name)
+            stats[name] = TargetStats(
+                mean=mean,
+                std=std or 1.0,
+                count=moments.count,
+                quantiles=() if fit is None else fit.quantiles(),
+                groups=None if fit is None else fit.groups(),
+            )
         return stats
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polyrank.data import Batch
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head
 from polyrank.heads.funnels.base import FunnelConfig, Logits, Objective, Output, Part
 from polyrank.heads.funnels.masked import MaskedObjective
 from polyrank.heads.funnels.space import Space, require_inner
@@ -111,9 +111,9 @@ class AITMObjective(Objective):
             losses[f"{task}.order"] = torch.relu(excess_B)
         return losses
 
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
         """Each head's own; of a task within others, joint / parent's joint, at most 1."""
-        predictions = self._plain.predict(logits)
+        predictions = self._plain.predict(logits, extras)
         for task in self._space.inner:
             joint_B, before_B = (
                 F.logsigmoid(logits[name][:, 0].double())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from polyrank.data import Batch
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head
 from polyrank.schema import Declared, Schema
 
 Logits = Mapping[str, Tensor]
@@ -71,8 +71,13 @@ class Objective(nn.Module, ABC):
         """
 
     @abstractmethod
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
-        """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
+        """(B,) float64 prediction by task, in the label's unit, in the task's sample space.
+
+        Args:
+            logits: Of all outputs.
+            extras: ``Batch.extras`` of the rows.
+        """
 
 
 class FunnelConfig(Declared, ABC):

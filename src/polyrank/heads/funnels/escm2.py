@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data import Batch
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head
 from polyrank.heads.funnels.base import FunnelConfig, Logits, Objective, Output, Part
 from polyrank.heads.funnels.masked import MaskedObjective
 from polyrank.heads.funnels.space import Space, of_logits, require_inner
@@ -67,9 +67,9 @@ class ESCM2Objective(Objective):
                 losses |= self._inner(logits, batch, task)
         return losses
 
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
         """Each head's own: P(task | what it lies within)."""
-        return self._plain.predict(logits)
+        return self._plain.predict(logits, extras)
 
     def _inner(self, logits: Logits, batch: Batch, task: str) -> dict[str, Tensor]:
         assert batch.observed_BT is not None, "training batches carry masks"

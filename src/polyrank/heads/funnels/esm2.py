@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyrank.data import Batch
 from polyrank.errors import suggest
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head
 from polyrank.heads.funnels.base import FunnelConfig, Logits, Objective, Output
 from polyrank.heads.funnels.masked import MaskedObjective
 from polyrank.heads.funnels.space import LogProbs, Space, both, either_way, of_logits
@@ -56,9 +56,9 @@ class ESM2Objective(Objective):
             losses[task] = self._joint(logits, task).cross_entropy(reached_B)
         return losses
 
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
         """Each head's own; of the conversion, y2 y3 + (1 - y2) y4."""
-        predictions = self._plain.predict(logits)
+        predictions = self._plain.predict(logits, extras)
         wide = {name: logits_BL.double() for name, logits_BL in logits.items()}
         logit_B1 = self._given_click(wide).logits()[:, None]
         predictions[self._conversion] = self._heads[self._conversion].predict(logit_B1)

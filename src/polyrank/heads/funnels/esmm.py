@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from polyrank.data import Batch
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head
 from polyrank.heads.funnels.base import FunnelConfig, Logits, Objective
 from polyrank.heads.funnels.masked import MaskedObjective
 from polyrank.heads.funnels.space import Space, require_inner
@@ -44,9 +44,9 @@ class ESMMObjective(Objective):
             losses[task] = self._space.joint(logits, task).cross_entropy(reached_B)
         return losses
 
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
         """Each head's own: P(task | what it lies within)."""
-        return self._plain.predict(logits)
+        return self._plain.predict(logits, extras)
 
 
 class ESMM(FunnelConfig):

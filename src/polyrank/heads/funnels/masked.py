@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from polyrank.data import Batch
-from polyrank.heads.base import Head
+from polyrank.heads.base import NO_EXTRAS, Extras, Head, own_extras
 from polyrank.heads.funnels.base import FunnelConfig, Logits, Objective, Output, Part
 from polyrank.schema import Schema
 
@@ -43,14 +43,17 @@ class MaskedObjective(Objective):
         assert batch.labels_BT is not None, "training batches carry labels"
         columns = zip(self.heads.items(), batch.labels_BT.unbind(1), strict=True)
         return {
-            task: head.loss(logits[task], label_B)
+            task: head.loss(logits[task], label_B, own_extras(batch.extras, task))
             for (task, head), label_B in columns
             if task in parts
         }
 
-    def predict(self, logits: Logits) -> dict[str, Tensor]:
+    def predict(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
         """Each head's own."""
-        return {task: head.predict(logits[task]) for task, head in self.heads.items()}
+        return {
+            task: head.predict(logits[task], own_extras(extras, task))
+            for task, head in self.heads.items()
+        }
 
 
 class Masked(FunnelConfig):

@@ -1,0 +1,59 @@
+"""What a row has for one task beside features and label: numbers that heads read.
+
+Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.data.encoding.numeric import as_numbers
+from polyrank.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """One of them."""
+
+    name: str
+    """"<task>.<what>", as in ``Batch.extras``."""
+    column: str
+    scale: float = 1.0
+    """Times this, it is in the unit of ``Batch.extras``."""
+    missing: float = float("nan")
+    """What stands for null."""
+    at_scoring: bool = False
+    """Known before the label is."""
+
+    def read(self, columns: Mapping[str, pa.Array]) -> NDArray[np.float32]:
+        """(B,) values.
+
+        Raises:
+            DataError: Infinity, or no numbers.
+        """
+        values_B = as_numbers(columns[self.column], f"{self.name}, column {self.column!r}")
+        values_B = np.where(np.isnan(values_B), self.missing, values_B * self.scale)
+        return values_B.astype(np.float32)
+
+
+def extras_of(schema: Schema) -> tuple[Extra, ...]:
+    """All that a schema declares, in the order of its tasks."""
+    return tuple(_extras_of(schema))
+
+
+def _extras_of(schema: Schema) -> Iterator[Extra]:
+    for task in schema.durations:
+        if task.length is not None:
+            yield Extra(
+                name=f"{task.name}.length",
+                column=task.length,
+                scale=task.seconds_per_unit,
+                at_scoring=True,
+            )
+        if task.censored is not None:
+            yield Extra(name=f"{task.name}.censored", column=task.censored, missing=0.0)
