@@ -29,6 +29,7 @@ LAYOUT = Layout(
     tasks=("click", "like", "watch"),
     num_rows=2**31 - 1,
     targets=dict.fromkeys(("click", "like", "watch"), STATS),
+    extras=("watch.length", "watch.censored"),
 )
 FORM = RecordFormat(LAYOUT, ("user", "request"))
 
@@ -54,6 +55,7 @@ def batch_of(numbers: list[int]) -> Batch:
         observed_BT=torch.stack([n % 2 == 0, n % 3 == 0, n % 5 == 0], 1),
         weight_B=(n % 4).float(),
         groups={"user": n * 2**33 - 7, "request": -n},
+        extras={"watch.length": (n / 7).float(), "watch.censored": (n % 2).float()},
     )
 
 
@@ -66,6 +68,7 @@ def tensors(batch: Batch) -> dict[str, torch.Tensor]:
         "observed": batch.observed_BT,
         "weight": batch.weight_B,
         **{f"vector {name}": vector for name, vector in batch.vectors.items()},
+        **{f"extra {name}": value for name, value in batch.extras.items()},
         **{f"group {role}": codes for role, codes in (batch.groups or {}).items()},
     }
     for name, lists in batch.ragged.items():
