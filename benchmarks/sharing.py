@@ -271,8 +271,9 @@ def main() -> None:
         "",
         f"`python benchmarks/sharing.py {given.study}`; {SEEDS} seeds, {chosen.budget:,} "
         f"parameters a sharing block (HoME: more), {math.prod(map(len, GRID.values()))} settings "
-        "tried for each on validation. Test part: the twins' value, then each architecture's difference to the "
-        "twins with its 95 % interval over users (rows where there are none) and seeds.",
+        "tried for each on validation. Test part: the twins' value, then each architecture's "
+        "difference to the twins with its 95 % interval over users (rows where there are none) and "
+        "seeds.",
         "",
         *report(
             chosen.study(given.data_root),
