@@ -24,6 +24,7 @@ from polyrank.layers.mixing import mix
 from polyrank.layers.mlp import MLP, Tower
 from polyrank.layers.padding import ROW_MULTIPLE, WIDTH_MULTIPLE, pad_rows, padded_width
 from polyrank.layers.parallel import ParallelLayers
+from polyrank.layers.pieces import Owners, pieces
 from polyrank.layers.pooling import TargetAttention, mean_pool
 from polyrank.layers.segments import segment_sum, spread
 from polyrank.layers.table import FlatTable
@@ -39,6 +40,7 @@ __all__ = [
     "Gates",
     "InputLayer",
     "InputSpec",
+    "Owners",
     "PackedExperts",
     "ParallelLayers",
     "TargetAttention",
@@ -48,6 +50,7 @@ __all__ = [
     "mix",
     "pad_rows",
     "padded_width",
+    "pieces",
     "segment_sum",
     "spread",
 ]

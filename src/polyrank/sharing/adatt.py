@@ -7,7 +7,7 @@ H width of an expert's output.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from polyrank.layers import InputSpec, PackedExperts, mix
-from polyrank.sharing.base import Shared, Sharing
-from polyrank.sharing.extraction import EVERYONE
-from polyrank.sharing.gated import Balance, Gated
+from polyrank.schema import Faults
+from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
+from polyrank.sharing.gated import Balance, Gated, spread_out
 
 
 class Experts(nn.Module):
@@ -182,6 +182,17 @@ class AdaTT(Gated):
     """On each level, of no task: general AdaTT. 0 is AdaTT-sp."""
     widths: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
     """Width of the experts of each level: one layer each."""
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """Takes no further task.
+
+        Raises:
+            Faults: Every task's gate would spread over its experts.
+        """
+        del old, tasks
+        if added:
+            raise Faults([("model.sharing.kind", spread_out(self.kind))])
+        return self
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> AdaTTBlock:
         """The levels."""

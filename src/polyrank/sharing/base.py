@@ -25,6 +25,10 @@ _DRAWS = (
 )
 
 
+EVERYONE = "all tasks"
+"""Owner of what tasks share; none is called so, for the space."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shared:
     """What a sharing block gives."""
@@ -59,6 +63,14 @@ class Sharing(nn.Module, ABC):
     elements of each tensor. What one task alone uses begins with the task: "click", or "click" and
     a space and more; what others use, too, does not ("shared expert 0", "1 click expert 0")."""
 
+    def taken_from(self, tasks: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """By path in ``owners``, the parts by which other tasks take from these.
+
+        They are zero where these come to a trained block, so that the others get what they got.
+        """
+        del tasks
+        return {}
+
     @abstractmethod
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """From the input representations to one representation a task.
@@ -76,10 +88,30 @@ class SharingConfig(Declared, ABC):
     """Parameters that the block may have: all its widths are stretched by one factor, the largest
     that keeps within. Null: the widths as they stand."""
 
+    def views(self, tasks: Sequence[str]) -> tuple[str, ...]:
+        """Whose each embedding table is, and so each input representation that the block reads: a
+        task's, or of others, too."""
+        del tasks
+        return (EVERYONE,)
+
     def num_views(self, tasks: Sequence[str]) -> int:
         """How many embedding tables, and so input representations, the block reads."""
-        del tasks
-        return 1
+        return len(self.views(tasks))
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """The architecture for ``tasks`` and those ``added``, in which the former get what they got
+        in a trained block of ``old``.
+
+        Raises:
+            ValueError: There is none; why, and the cure.
+        """
+        del old, tasks, added
+        return self
+
+    def without(self, added: Sequence[str]) -> Self:
+        """The architecture before ``added`` came: what it had to say of them is gone."""
+        del added
+        return self
 
     def check(self, schema: Schema) -> None:
         """Refuse a schema whose tasks or features do not fit.

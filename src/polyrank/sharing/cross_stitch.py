@@ -64,7 +64,19 @@ class CrossStitchBlock(Sharing):
             },
             "trunks": tuple(f"{task} trunk" for task in tasks),
         }
+        self._tasks, self._num_levels = tuple(tasks), len(config.widths)
         self.owners = _owners(tasks, len(config.widths))
+
+    def taken_from(self, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Their weights in the stitches of all others."""
+        others = [task for task in self._tasks if task not in tasks]
+        tasks = [task for task in tasks if task in self._tasks]
+        pairs = [(task, source) for task in others for source in tasks]
+        levels = range(self._num_levels)
+        return {
+            f"stitches.{place}": frozenset(_stitch(place, len(levels), *pair) for pair in pairs)
+            for place in levels
+        }
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """Each task's trunk after the last stitch; the trunks before it are the fork."""
@@ -81,9 +93,15 @@ def _owners(tasks: Sequence[str], num_levels: int) -> dict[str, tuple[str, ...]]
     trunks = tuple(f"trunk of {task}" for task in tasks)
     owners = {"first": trunks, **{f"layers.{place}": trunks for place in range(num_levels - 1)}}
     for place in range(num_levels):
-        level = "" if place == num_levels - 1 else f"{place + 1} "
-        owners[f"stitches.{place}"] = tuple(f"{level}{t} from {s}" for t in tasks for s in tasks)
+        owners[f"stitches.{place}"] = tuple(
+            _stitch(place, num_levels, task, source) for task in tasks for source in tasks
+        )
     return owners
+
+
+def _stitch(place: int, num_levels: int, task: str, source: str) -> str:
+    level = "" if place == num_levels - 1 else f"{place + 1} "
+    return f"{level}{task} from {source}"
 
 
 class CrossStitch(SharingConfig):

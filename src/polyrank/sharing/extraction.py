@@ -12,11 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from polyrank.layers import Gates, PackedExperts
-from polyrank.sharing.base import Shared, Sharing
+from polyrank.sharing.base import EVERYONE, Shared, Sharing
 from polyrank.sharing.gated import Balance, Gated
-
-EVERYONE = "all tasks"
-"""Owner of the shared experts and of the shared gate; no task is called so, for the space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +25,8 @@ class Counts:
     shared: int
     """Shared experts in a level."""
     levels: int
+    unseen: frozenset[str] = frozenset()
+    """Tasks whose experts the shared gates do not see."""
 
 
 class Extraction(Sharing):
@@ -104,11 +103,17 @@ class LevelNames:
         self.everyone = f"{prefix}{EVERYONE}"
         self.last = not prefix
         if not self.last:
-            self.gates[self.everyone] = self.experts
+            seen = [
+                name
+                for task, names in zip(tasks, own, strict=True)
+                if task not in counts.unseen
+                for name in names
+            ]
+            self.gates[self.everyone] = (*seen, *shared)
 
     def owners(self, *, first: bool) -> dict[str, tuple[str, ...]]:
         """Of the parts of a ``Level``."""
-        shared = tuple(f"{self.everyone} {name}" for name in self.experts)
+        shared = tuple(f"{self.everyone} {name}" for name in self.gates.get(self.everyone, ()))
         if first:
             found = {"readers.0.experts": self.experts, "readers.0.gates.0": self.tasks}
             return found if self.last else {**found, "readers.0.gates.1": shared}
@@ -127,7 +132,8 @@ class Level(nn.Module):
         self._shape = (len(names.gates), len(names.experts))
         self.extra_multiply_adds = len(names.gates) * len(names.experts) * config.widths[-1]
         seen = counts.own + counts.shared
-        shared_gate = () if names.last else (config.make_gates(width, (everyone,), self._shape[1]),)
+        num_seen = len(names.gates.get(everyone, ()))
+        shared_gate = () if names.last else (config.make_gates(width, (everyone,), num_seen),)
         if first:
             experts = config.make_experts(width, len(names.experts))
             readers = [Reader(experts, [config.make_gates(width, tasks, seen), *shared_gate])]

@@ -55,6 +55,15 @@ class Gated(SharingConfig, ABC):
         )
 
 
+def spread_out(kind: str) -> str:
+    """Why an architecture whose gates see the experts of all tasks takes no further task."""
+    return (
+        f"{kind!r} takes no further task: every task's gate spreads over the experts of all tasks, "
+        "and one more would take from the others and change what they predict. Train afresh, or "
+        "start from a parent with 'mmoe', 'cgc' or 'ple'"
+    )
+
+
 class Balance(nn.Module):
     """The balance loss of all banks, in training.
 

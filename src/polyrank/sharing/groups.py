@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -14,8 +14,8 @@ from polyrank.errors import ConfigError
 from polyrank.layers import InputSpec
 from polyrank.schema import Faults, Schema
 from polyrank.schema.model import Name
-from polyrank.sharing.base import Shared, Sharing, SharingConfig
-from polyrank.sharing.task_groups import listed_twice, strangers
+from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
+from polyrank.sharing.task_groups import listed_twice, remaining, strangers
 
 if TYPE_CHECKING:
     from polyrank.sharing import AnySharing
@@ -39,10 +39,19 @@ class GroupsBlock(Sharing):
         self.out_width = trunks[0].out_width
         self.expert_names = self._named(trunks, lambda trunk: trunk.expert_names)
         self.gate_experts = self._named(trunks, lambda trunk: trunk.gate_experts)
-        self.owners = {
+        self.owners = {"trunks": tuple(f"group {name}" for name in names)} | {
             f"trunks.{place}.{path}": parts
             for place, trunk in enumerate(trunks)
             for path, parts in trunk.owners.items()
+        }
+
+    def taken_from(self, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What each group's block says."""
+        return {
+            f"trunks.{place}.{path}": parts
+            for place, trunk in enumerate(self.trunks)
+            if isinstance(trunk, Sharing)
+            for path, parts in trunk.taken_from(tasks).items()
         }
 
     def _named(
@@ -80,7 +89,11 @@ class GroupsBlock(Sharing):
 def _inside(group: str, faults: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """What the sharing of a group refuses, at the place where it is configured."""
     for where, message in faults:
-        yield where.replace("model.sharing", "model.sharing.sharing", 1), f"in {group!r}, {message}"
+        yield _placed(where), f"in {group!r}, {message}"
+
+
+def _placed(where: str) -> str:
+    return where.replace("model.sharing", "model.sharing.sharing", 1)
 
 
 class Groups(SharingConfig):
@@ -134,9 +147,44 @@ class Groups(SharingConfig):
             except Faults as error:
                 raise Faults(_inside(group, error.faults)) from None
 
-    def num_views(self, tasks: Sequence[str]) -> int:
+    def views(self, tasks: Sequence[str]) -> tuple[str, ...]:
         """One table, one a group, or what the groups' blocks ask for together."""
-        return 1 + max(chain.from_iterable(self._views(tasks)), default=0)
+        if not self._apart(tasks):
+            return (EVERYONE,)
+        own = {group: self.sharing.views(self._of(group, tasks)) for group in self.groups}
+        return tuple(
+            view if view in tasks else f"group {group}: {view}"
+            for group, views in own.items()
+            for view in views
+        )
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """A further task in its group, or in a group of its own.
+
+        Raises:
+            ValueError: The groups' blocks take none.
+        """
+        joined = [
+            task
+            for own in self.groups.values()
+            for task in own
+            if task in added and not set(own).isdisjoint(tasks)
+        ]
+        assert isinstance(old, Groups), "an architecture grows out of its own kind"
+        try:
+            inside = self.sharing.grown(old.sharing, tasks, joined)
+        except Faults as error:
+            raise Faults((_placed(where), message) for where, message in error.faults) from None
+        return self.model_copy(update={"sharing": inside})
+
+    def without(self, added: Sequence[str]) -> Self:
+        """Without the tasks, and without groups of these alone."""
+        left = remaining(self.groups, added)
+        return self.model_copy(update={"groups": left, "sharing": self.sharing.without(added)})
+
+    def _apart(self, tasks: Sequence[str]) -> bool:
+        """Whether groups have embedding tables of their own."""
+        return self.own_tables or self.sharing.num_views(tasks) > 1
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> GroupsBlock:
         """A block a group.
@@ -163,7 +211,7 @@ class Groups(SharingConfig):
 
     def _views(self, tasks: Sequence[str]) -> list[range]:
         """The views that each group's block reads."""
-        if not self.own_tables and self.sharing.num_views(tasks) == 1:
+        if not self._apart(tasks):
             return [range(1)] * len(self.groups)
         counts = [self.sharing.num_views(self._of(group, tasks)) for group in self.groups]
         stops = list(accumulate(counts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,8 @@ from polyrank.errors import ConfigError
 from polyrank.layers import Gates, InputSpec, PackedExperts, mix, padded_width
 from polyrank.schema import Faults, Schema
 from polyrank.schema.model import Name
-from polyrank.sharing.base import Shared, Sharing, SharingConfig
-from polyrank.sharing.task_groups import listed_twice, strangers
-
-EVERYONE = "all tasks"
-"""Owner of what is shared; no group and no task is called so, for the space."""
+from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
+from polyrank.sharing.task_groups import listed_twice, remaining, strangers
 
 
 class FeatureGate(nn.Module):
@@ -184,6 +181,11 @@ class HoMEBlock(Sharing):
             for gates in ("gates", "self_gates")
             for place, tasks in enumerate(self._groups.values())
         }
+        by_group = tuple(f"group {group}" for group in self._groups)
+        self.owners |= dict.fromkeys(("gates", "self_gates", "meta.gates"), by_group)
+        banks = ("common", "meta.banks", "meta.self_gates")
+        self.owners |= dict.fromkeys(banks, (*by_group, f"group of {EVERYONE}"))
+        self.owners["meta.shared_gate"] = (*everyone, *chain(*groups))
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """The meta representations are the fork: all that stands on them is a task's or reads them
@@ -260,6 +262,30 @@ class HoME(SharingConfig):
         faults = list(strangers(self.groups, schema.task_names))
         if faults:
             raise Faults(faults)
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """A further task in a group that is there.
+
+        Raises:
+            Faults: A group of further tasks alone: the shared gate of level 1 would see it.
+        """
+        del old, added
+        fresh = [name for name, own in self.groups.items() if set(own).isdisjoint(tasks)]
+        if fresh:
+            known = ", ".join(name for name in self.groups if name not in fresh)
+            raise Faults(
+                (
+                    f"model.sharing.groups.{name}",
+                    f"a trained 'home' takes no further group, got {name!r}: the gate that all "
+                    f"tasks share would spread over its experts. Put the tasks into one of {known}",
+                )
+                for name in fresh
+            )
+        return self
+
+    def without(self, added: Sequence[str]) -> Self:
+        """Without the tasks, and without groups of these alone."""
+        return self.model_copy(update={"groups": remaining(self.groups, added)})
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> HoMEBlock:
         """Both levels.

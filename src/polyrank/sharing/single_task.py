@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from polyrank.layers import MLP, InputSpec
+from polyrank.schema import Faults
 from polyrank.sharing.base import Shared, Sharing, SharingConfig
 
 
@@ -46,9 +47,24 @@ class SingleTask(SharingConfig):
     """Divide the widths by the number of tasks, rounded down, at least 1: all trunks together are
     as wide as one, the twin of a shared trunk."""
 
-    def num_views(self, tasks: Sequence[str]) -> int:
+    def views(self, tasks: Sequence[str]) -> tuple[str, ...]:
         """One embedding table a task."""
-        return len(tasks)
+        return tuple(tasks)
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """Each further task has a table and a trunk of its own.
+
+        Raises:
+            Faults: The widths depend on the number of tasks.
+        """
+        del old, tasks
+        if self.divide_width and added:
+            message = (
+                "`divide_width` divides the widths by the number of tasks, and trained trunks "
+                "cannot become narrower. Train afresh without --from"
+            )
+            raise Faults([("model.sharing.divide_width", message)])
+        return self
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> SingleTaskBlock:
         """One trunk a task."""

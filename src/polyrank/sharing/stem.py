@@ -6,15 +6,16 @@ Shapes: B rows, D input width, E experts of a task or shared, A experts of all, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from polyrank.layers import MLP, InputSpec, mix
-from polyrank.sharing.base import Shared, Sharing
-from polyrank.sharing.gated import Balance, Gated
+from polyrank.schema import Faults
+from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
+from polyrank.sharing.gated import Balance, Gated, spread_out
 
 
 class STEMBlock(Sharing):
@@ -96,9 +97,20 @@ class STEM(Gated):
     gate_widths: tuple[PositiveInt, ...] = (128, 64)
     """Hidden layers of each task's gate, as published; empty for a linear gate."""
 
-    def num_views(self, tasks: Sequence[str]) -> int:
+    def views(self, tasks: Sequence[str]) -> tuple[str, ...]:
         """One table a task, and the shared one behind them."""
-        return len(tasks) + 1
+        return (*tasks, EVERYONE)
+
+    def grown(self, old: SharingConfig, tasks: Sequence[str], added: Sequence[str]) -> Self:
+        """Takes no further task.
+
+        Raises:
+            Faults: Every task's gate would spread over its experts.
+        """
+        del old, tasks
+        if added:
+            raise Faults([("model.sharing.kind", spread_out(self.kind))])
+        return self
 
     def assemble(self, inputs: InputSpec, tasks: Sequence[str]) -> STEMBlock:
         """The experts and gates."""

@@ -43,3 +43,9 @@ def strangers(groups: Groups, tasks: Sequence[str]) -> Iterator[tuple[str, str]]
             f"every task must stand in a group, got {', '.join(map(repr, missing))} in none. Add "
             f"to one of {', '.join(groups)}, or to a new one",
         )
+
+
+def remaining(groups: Groups, gone: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The groups without these tasks, and without groups that are then empty."""
+    left = {group: tuple(task for task in own if task not in gone) for group, own in groups.items()}
+    return {group: own for group, own in left.items() if own}

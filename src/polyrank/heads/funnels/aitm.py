@@ -66,6 +66,8 @@ class Transfer(nn.Module):
         super().__init__()
         self._steps = tuple((task, space.parent(task)) for task in space.inner)
         self.links = nn.ModuleList(Link(width) for _ in self._steps)
+        self.owners = {"links": space.inner}
+        """As ``Sharing.owners``."""
 
     def forward(self, hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """(B, H) by output; those of tasks within others know of what came before."""
