@@ -5,7 +5,7 @@ Shapes: B rows, L logits of a task.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -116,8 +116,8 @@ class RankingModel(nn.Module):
         tasks = schema.task_names
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + config.seed_offset)
-            num_views = config.sharing.num_views(tasks)
-            inputs = [InputLayer(layout, config.embedding_dim) for _ in range(num_views)]
+            self._views = config.sharing.views(tasks)
+            inputs = [InputLayer(layout, config.embedding_dim) for _ in self._views]
             self.inputs = nn.ModuleList(inputs)
             interactions = [config.interaction.build(layer.spec) for layer in inputs]
             self.interactions = nn.ModuleList(interactions)
@@ -166,6 +166,22 @@ class RankingModel(nn.Module):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
         return self.objective.predict(self(batch).logits, batch.extras)
+
+    @property
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """As ``Sharing.owners``, of the whole network: by them a piece has the same name wherever
+        its task stands."""
+        outputs = tuple(output.name for output in self.objective.outputs)
+        found = {"inputs": self._views, "interactions": self._views, "towers": outputs}
+        for name, part in self.named_children():
+            inside: Mapping[str, tuple[str, ...]] = getattr(part, "owners", {})
+            found |= {f"{name}.{path}": parts for path, parts in inside.items()}
+        return found
+
+    def taken_from(self, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
+        """As ``Sharing.taken_from``."""
+        inside = self.sharing.taken_from(tasks)
+        return {f"sharing.{path}": parts for path, parts in inside.items()}
 
     def tables(self) -> list[FlatTable]:
         """The embedding tables, whose gradients are sparse."""
