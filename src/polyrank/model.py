@@ -15,7 +15,18 @@ from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
-from polyrank.heads import AnyFunnel, AnyHead, CrossEntropy, Head, Masked, build_head
+from polyrank.heads import (
+    AnyFunnel,
+    AnyHead,
+    AnyList,
+    CrossEntropy,
+    Head,
+    ListObjective,
+    Masked,
+    Objective,
+    build_head,
+    list_faults,
+)
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -45,6 +56,9 @@ class ModelConfig(Declared):
     of their kind."""
     funnel: AnyFunnel = Masked()
     """How tasks within the sample space of others learn."""
+    lists: dict[Name, AnyList] = {}
+    """By binary task: a term that compares the rows of a request, beside the head's own loss. Then
+    every batch holds whole requests."""
     seed_offset: NonNegativeInt = 0
     """Added to the run's seed for the initial weights: another draw on the same batches."""
 
@@ -56,7 +70,11 @@ class ModelConfig(Declared):
         """
         self.sharing.check(schema)
         self.funnel.check(schema)
-        faults = [*self._misplaced_heads(schema), *self._heads_without_logit(schema)]
+        faults = [
+            *self._misplaced_heads(schema),
+            *self._heads_without_logit(schema),
+            *list_faults(self.lists, schema, self.heads, self.funnel),
+        ]
         if faults:
             raise Faults(faults)
 
@@ -127,7 +145,9 @@ class RankingModel(nn.Module):
                 task.name: build_head(task, layout.targets[task.name], config.heads.get(task.name))
                 for task in schema.tasks
             }
-            self.objective = config.funnel.build(schema, self.heads)
+            self.objective: Objective = config.funnel.build(schema, self.heads)
+            if config.lists:
+                self.objective = ListObjective(self.objective, config.lists, schema)
             self.towers = nn.ModuleList(
                 [
                     Tower(

@@ -20,6 +20,7 @@ from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
 from polyrank.heads.binary import BinaryHead, CrossEntropy
 from polyrank.heads.duration import DurationHead, Log1p
 from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Objective, Output, Part
+from polyrank.heads.lists import LISTS, AnyList, ListConfig, ListObjective, list_faults
 from polyrank.heads.log_normal import LogNormal, LogNormalHead
 from polyrank.heads.mse import MSE, MSEHead
 from polyrank.heads.quantile import Quantile, QuantileHead
@@ -65,12 +66,14 @@ __all__ = [
     "DEFAULT_HEADS",
     "FUNNELS",
     "HEADS",
+    "LISTS",
     "MSE",
     "NO_EXTRAS",
     "WLR",
     "ZILN",
     "AnyFunnel",
     "AnyHead",
+    "AnyList",
     "BinaryHead",
     "CrossEntropy",
     "DurationHead",
@@ -79,6 +82,8 @@ __all__ = [
     "Head",
     "HeadConfig",
     "Huber",
+    "ListConfig",
+    "ListObjective",
     "Log1p",
     "LogNormal",
     "LogNormalHead",
@@ -95,5 +100,6 @@ __all__ = [
     "WLRHead",
     "ZILNHead",
     "build_head",
+    "list_faults",
     "masked_mean",
 ]
