@@ -40,6 +40,7 @@ from polyrank.data.encoding.columns import (
     pieces,
     place_of,
 )
+from polyrank.data.encoding.extend import extend, rows_before
 from polyrank.data.encoding.fitting import Fitted, Fitting
 from polyrank.data.encoding.groups import as_codes
 from polyrank.data.encoding.ids import check_kind, kind_of
@@ -101,14 +102,35 @@ class Encoders:
                 infinite number, a task without any observed label.
             ConfigError: More than 2^31 - 1 rows of table.
         """
-        fitting = Fitting(schema, seed)
-        for chunk in chunks:
-            for piece in pieces(chunk, _PIECE):
-                fitting.add(piece)
-        encoders = cls(schema, fitting.finish())
-        del fitting
+        encoders = cls(schema, _fit(schema, chunks, seed))
         pa.default_memory_pool().release_unused()
         return encoders
+
+    def extended(
+        self, schema: Schema, chunks: Iterable[pa.Table], *, seed: int = 0, grow: bool = True
+    ) -> Encoders:
+        """These encoders with further tasks, fitted on a further log.
+
+        What they know stays: ids keep their meaning, numbers their scaling, tasks their moments.
+
+        Args:
+            schema: The same features in the same order, and at least the same tasks.
+            chunks: As in ``fit``.
+            seed: As in ``fit``.
+            grow: Whether ids that are new get rows of their own, behind those of their feature;
+                else they stay out of vocabulary.
+
+        Raises:
+            DataError, ConfigError: As ``fit``; or ids of another kind than before.
+        """
+        assert schema.features == self.schema.features, "checked before any log is read"
+        found = _fit(schema, chunks, seed)
+        return Encoders(schema, extend(self._fitted, found, schema, grow=grow))
+
+    def rows_before(self, old: Encoders) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """(R,): for each row of the table, the row of ``old``, out of which these encoders grew,
+        that meant the same; for a new id, the row of those out of vocabulary."""
+        return rows_before(self.rows, old.rows)
 
     def encode(self, table: pa.Table, *, labels: bool = True) -> Batch:
         """The rows of a table as a batch.
@@ -265,6 +287,14 @@ class Encoders:
                 if role in keys
             },
         )
+
+
+def _fit(schema: Schema, chunks: Iterable[pa.Table], seed: int) -> Fitted:
+    fitting = Fitting(schema, seed)
+    for chunk in chunks:
+        for piece in pieces(chunk, _PIECE):
+            fitting.add(piece)
+    return fitting.finish()
 
 
 def _numbers(feature: Numeric, columns: dict[str, pa.Array]) -> Floats:
