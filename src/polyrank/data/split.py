@@ -8,7 +8,6 @@ model does on people it has never seen; the random split is for logs without eit
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,16 +17,16 @@ from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 
 from polyrank.data.arrays import nulls_of, plain
 from polyrank.data.hashing import hash_column, mix, seed_of, unit_interval
+from polyrank.data.instants import TICKS, in_unit, whole
 from polyrank.errors import ConfigError
 from polyrank.schema import Declared, Schema
+from polyrank.schema.instants import instant, iso
 from polyrank.schema.model import Column
 
 PARTS = ("train", "validation", "test")
 """The parts of a log; their places are the codes that ``assign`` gives."""
 
 Codes = NDArray[np.int8]
-
-_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class _Split(Declared):
@@ -109,12 +108,12 @@ class TimeSplit(_Split):
     @field_validator("validation_from", "test_from", mode="before")
     @classmethod
     def _iso(cls, value: object) -> object:
-        return value.isoformat() if isinstance(value, date) else value
+        return iso(value)
 
     @model_validator(mode="after")
     def _in_order(self) -> TimeSplit:
         if self.test_from is not None:
-            first, second = _instant(self.validation_from), _instant(self.test_from)
+            first, second = instant(self.validation_from), instant(self.test_from)
             if isinstance(first, int) != isinstance(second, int):
                 raise ValueError("`validation_from` and `test_from` must be of one kind")
             if not first < second:  # type: ignore[operator]  # both of one kind
@@ -123,7 +122,7 @@ class TimeSplit(_Split):
                     f"{self.validation_from}"
                 )
         else:
-            _instant(self.validation_from)
+            instant(self.validation_from)
         return self
 
     def parts(self) -> tuple[str, ...]:
@@ -152,12 +151,14 @@ class TimeSplit(_Split):
             ConfigError: The bounds are of another kind than the column.
         """
         array = plain(table.column(column or self.column))
-        time_B = _whole(array)
+        time_B = whole(array)
         codes = np.zeros(len(time_B), dtype=np.int8)
         gap = round(self.gap * _units_per_gap(array.type))
         for part, bound in ((1, self.validation_from), (2, self.test_from)):
             if bound is not None:
-                first = _in_unit(bound, array.type, column or self.column)
+                told = f"column {column or self.column!r} is {array.type}, and the bound "
+                told += f"{bound!r} is of another kind"
+                first = in_unit(instant(bound), array.type, told=told, where="data.split")
                 codes[(time_B >= first - gap) & (time_B < first) & (codes >= 0)] = -part
                 codes[time_B >= first] = part
         codes[nulls_of(array)] = 0
@@ -224,44 +225,5 @@ AnySplit = Annotated[TimeSplit | UserSplit | RandomSplit, Field(discriminator="k
 """Any split, told apart by ``kind``."""
 
 
-def _whole(array: Any) -> NDArray[np.int64]:
-    if pa.types.is_date32(array.type):
-        array = array.view(pa.int32()).cast(pa.int64())
-    filled = array.view(pa.int64()).fill_null(0)
-    whole: NDArray[np.int64] = filled.to_numpy(zero_copy_only=False)
-    return whole
-
-
-def _instant(bound: int | str) -> int | datetime:
-    """A whole number, or a moment with a zone."""
-    if isinstance(bound, int):
-        return bound
-    try:
-        moment = datetime.fromisoformat(bound)
-    except ValueError as error:
-        raise ValueError(
-            f"a bound is a whole number or a date like 2022-04-29, got {bound!r}"
-        ) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _in_unit(bound: int | str, dtype: Any, column: str | None) -> int:
-    """A bound in the unit of the column."""
-    moment = _instant(bound)
-    if isinstance(moment, int) != pa.types.is_int64(dtype):
-        raise ConfigError(
-            f"column {column!r} is {dtype}, and the bound {bound!r} is of another kind",
-            where="data.split",
-            hint="Give whole numbers in the column's unit, or dates for a column of dates or "
-            "timestamps.",
-        )
-    if isinstance(moment, int):
-        return moment
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    if pa.types.is_date32(dtype):
-        return -(-since // timedelta(days=1))
-    return since // timedelta(microseconds=1) * _TICKS[dtype.unit] // 10**6
-
-
 def _units_per_gap(dtype: Any) -> int:
-    return _TICKS[dtype.unit] if pa.types.is_timestamp(dtype) else 1
+    return TICKS[dtype.unit] if pa.types.is_timestamp(dtype) else 1
