@@ -152,6 +152,9 @@ class TrainingConfig(Declared):
     expert_health: bool = True
     """Notice gates that collapse on one expert, and experts that are unused, dead or out of scale;
     each notice names what helps."""
+    freeze: Literal["trunk"] | None = None
+    """With ``--from``: ``trunk`` leaves all that the parent has as it is, ids and batch norms
+    included, and trains what further tasks own. Null: everything moves."""
     select: Select = Select()
     checkpoint: CheckpointConfig = CheckpointConfig()
 

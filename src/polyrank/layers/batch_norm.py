@@ -43,6 +43,7 @@ class BatchNorm(nn.Module):
 
     running_mean: Tensor
     running_variance: Tensor
+    _held_C: Tensor | None
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -50,7 +51,12 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(width))
         self.register_buffer("running_mean", torch.empty(width))
         self.register_buffer("running_variance", torch.empty(width))
+        self.register_buffer("_held_C", None, persistent=False)
         self.reset_parameters()
+
+    def hold(self, columns_C: Tensor) -> None:
+        """Let these columns (bool) take the running statistics in training, too, and leave them."""
+        self._held_C = columns_C
 
     def reset_parameters(self) -> None:
         """Back to the identity: statistics and parameters of 0 and 1."""
@@ -71,6 +77,11 @@ class BatchNorm(nn.Module):
         mean_C, variance_C = self.running_mean.clone(), self.running_variance.clone()
         y_BC = self._normalised(exact_BC, mean_C, variance_C, of_batch=True)
         self._keep(mean_C, variance_C)
+        if self._held_C is not None:
+            held_BC = self._normalised(
+                exact_BC, self.running_mean, self.running_variance, of_batch=False
+            )
+            y_BC = torch.where(self._held_C, held_BC, y_BC)
         return y_BC.to(x_BC.dtype)
 
     def _normalised(
@@ -91,5 +102,7 @@ class BatchNorm(nn.Module):
     @torch.no_grad()
     def _keep(self, mean_C: Tensor, variance_C: Tensor) -> None:
         finite_C = mean_C.isfinite() & variance_C.isfinite()
+        if self._held_C is not None:
+            finite_C &= ~self._held_C
         self.running_mean.copy_(torch.where(finite_C, mean_C, self.running_mean))
         self.running_variance.copy_(torch.where(finite_C, variance_C, self.running_variance))

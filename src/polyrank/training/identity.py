@@ -42,6 +42,7 @@ class Identity:
         precision: Of the forward pass.
         threads: Of each process.
         torch: Version of torch.
+        parent: Version of the model that the run started from, if from one.
     """
 
     config: dict[str, Any]
@@ -51,6 +52,7 @@ class Identity:
     precision: str
     threads: int
     torch: str
+    parent: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -75,14 +77,15 @@ def compare(old: Mapping[str, Any], new: Identity, config: RunConfig) -> list[st
         if not _may_change(key, before, after, config)
     ]
     differences += [
-        f"{what}: {old[key]!r} in the checkpoint, {current[key]!r} now"
+        f"{what}: {old.get(key)!r} in the checkpoint, {current[key]!r} now"
         for key, what in (
+            ("parent", "version of the parent (--from)"),
             ("data", "fingerprint of the encoded log"),
             ("world", "number of processes"),
             ("device", "device"),
             ("precision", "precision"),
         )
-        if old[key] != current[key]
+        if old.get(key) != current[key]
     ]
     if differences:
         raise ConfigError(

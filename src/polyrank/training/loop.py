@@ -11,6 +11,7 @@ import torch
 from polyrank.config import RunConfig
 from polyrank.storage import RunLock, check_writable
 from polyrank.training.distributed import choose_device, join_processes
+from polyrank.training.extension import Parent
 from polyrank.training.malloc import tune_allocator
 from polyrank.training.prepare import Prepared
 from polyrank.training.records import Observer
@@ -25,6 +26,7 @@ def train(
     *,
     resume: Resume = "never",
     observer: Observer | None = None,
+    parent: Parent | None = None,
 ) -> TrainResult:
     """Train the network that ``config`` describes.
 
@@ -39,6 +41,7 @@ def train(
             from the newest checkpoint that is intact, or begins; ``strict`` refuses a damaged or
             missing one.
         observer: Watches the run.
+        parent: The model that it starts from; ``config`` and ``prepared`` extend it.
 
     Raises:
         ConfigError: The folder holds another run or another trainer; what resumes was changed; a
@@ -58,7 +61,13 @@ def train(
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         notices = processes.first_does(lambda: _take(run_dir, stack))
         session = Session(
-            config, prepared, run_dir, device=device, processes=processes, observer=observer
+            config,
+            prepared,
+            run_dir,
+            device=device,
+            processes=processes,
+            observer=observer,
+            parent=parent,
         )
         session.notices += notices
         stop = stack.enter_context(StopRequest())

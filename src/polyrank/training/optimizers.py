@@ -24,7 +24,8 @@ class Optimizers:
     """Both, with the learning rates of a step and a state that a checkpoint carries.
 
     A parameter without a gradient (the tower of a task that the batch has no label of) is left
-    alone, its moments included. Weight decay acts on parameters of two or more dimensions.
+    alone, its moments included; one that needs none is not among them. Weight decay acts on
+    parameters of two or more dimensions.
 
     Attributes:
         schedule: Of the learning rates.
@@ -34,7 +35,7 @@ class Optimizers:
 
     def __init__(self, model: RankingModel, config: TrainingConfig, schedule: Schedule) -> None:
         in_tables = {id(parameter) for table in model.tables() for parameter in table.parameters()}
-        named = dict(model.named_parameters())
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.dense: dict[str, nn.Parameter] = {}
         self.tables: dict[str, nn.Parameter] = {}
         for name, parameter in named.items():
@@ -51,7 +52,7 @@ class Optimizers:
         )
         build = _TABLE_OPTIMIZERS[config.table_optimizer]
         self._rowwise = build(
-            list(self.tables.values()),
+            [{"params": list(self.tables.values())}],
             lr=config.table_learning_rate,
             weight_decay=config.table_weight_decay,
         )

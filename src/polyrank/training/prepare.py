@@ -20,13 +20,11 @@ import pyarrow as pa
 from polyrank._version import __version__
 from polyrank.config import RunConfig
 from polyrank.data import (
-    AnySplit,
     EncodedLog,
     Encoders,
     Ledger,
     Quarantine,
     Reader,
-    TimeSplit,
     load_side_table,
     open_log,
 )
@@ -84,7 +82,12 @@ class Prepared:
 
 
 def prepare(
-    config: RunConfig, sources: Sources | Path, run_dir: Path, *, report: Report | None = None
+    config: RunConfig,
+    sources: Sources | Path,
+    run_dir: Path,
+    *,
+    report: Report | None = None,
+    parent: Encoders | None = None,
 ) -> Prepared:
     """Fit encoders on the training part and encode every part, or open what an earlier run made.
 
@@ -95,6 +98,7 @@ def prepare(
         sources: The logs; or the folder that the configuration's paths start from.
         run_dir: The run's folder, for the quarantine and, unless configured, the cache.
         report: Called after each chunk.
+        parent: Encoders to keep and extend: those of the model that the run starts from.
 
     Raises:
         ConfigError: Log, schema and split do not fit together, or the cache would be too large.
@@ -105,7 +109,7 @@ def prepare(
     processes = join_processes(choose_device(config.training.device))
     if isinstance(sources, Path):
         sources = open_sources(config.data, sources)
-    work = _Preparation(config, sources, run_dir, report or _silent)
+    work = _Preparation(config, sources, run_dir, report or _silent, parent)
     processes.first_does(work.make)
     return work.open()
 
@@ -126,8 +130,15 @@ def _silent(stage: str, rows: int) -> None:
 class _Preparation:
     """One call of ``prepare``."""
 
-    def __init__(self, config: RunConfig, sources: Sources, run_dir: Path, report: Report) -> None:
-        self._config, self._sources = config, sources
+    def __init__(
+        self,
+        config: RunConfig,
+        sources: Sources,
+        run_dir: Path,
+        report: Report,
+        parent: Encoders | None = None,
+    ) -> None:
+        self._config, self._sources, self._parent = config, sources, parent
         self._run_dir, self._report = run_dir, report
         self._cache = run_dir / "cache"
         if config.data.cache is not None:
@@ -185,7 +196,7 @@ class _Preparation:
 
     def _fingerprint_of(self) -> str:
         config = self._config
-        facts = {
+        facts: dict[str, Any] = {
             "polyrank": __version__,
             "schema": config.schema_.model_dump(mode="json"),
             "split": None
@@ -193,9 +204,11 @@ class _Preparation:
             else config.data.split.model_dump(mode="json"),
             "seed": config.data.seed,
             "logs": {part: log.fingerprint() for part, log in self._sources.logs.items()},
-            "tables": {name: _digest(table) for name, table in self._tables.items()},
+            "tables": {name: open_log(table).fingerprint() for name, table in self._tables.items()},
             "max_quarantine_share": config.data.max_quarantine_share,
         }
+        if self._parent is not None:
+            facts["parent"] = [self._parent.fingerprint(), config.training.freeze]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     # Used again.
@@ -241,11 +254,7 @@ class _Preparation:
         spans = Spans(self._config.schema_.keys.time)
         ledger = Ledger()
         readers = self._readers(ledger)
-        encoders = Encoders.fit(
-            self._config.schema_,
-            self._reported("fit", self._chunks(readers, "train")),
-            seed=self._config.data.seed,
-        )
+        encoders = self._fitted(self._reported("fit", self._chunks(readers, "train")))
         few = {"train": self._few_matches(ledger, "train")}
         logs: dict[str, EncodedLog] = {}
         unseen = Unseen(encoders)
@@ -274,6 +283,13 @@ class _Preparation:
         }
         self._commit(encoders, facts)
         return self._prepared(encoders, logs, facts)
+
+    def _fitted(self, chunks: Iterator[pa.Table]) -> Encoders:
+        schema, seed = self._config.schema_, self._config.data.seed
+        if self._parent is None:
+            return Encoders.fit(schema, chunks, seed=seed)
+        grows = self._config.training.freeze is None
+        return self._parent.extended(schema, chunks, seed=seed, grow=grows)
 
     def _few_matches(self, ledger: Ledger, part: Part) -> list[str]:
         """Side tables that hold few of the part's keys; one that holds none is refused."""
@@ -320,7 +336,7 @@ class _Preparation:
             return {part: reader(logs[part], None) for part in _PARTS if part in logs}
         assert data.split is not None, "a configuration with one log has a split"
         one = reader(logs[WHOLE], data.split)
-        return {part: one for part in _PARTS if part != "test" or _has_test(data.split)}
+        return {part: one for part in _PARTS if part != "test" or part in data.split.parts()}
 
     def _chunks(self, readers: Mapping[Part, Reader], part: Part) -> Iterator[pa.Table]:
         if WHOLE in self._sources.logs:
@@ -381,13 +397,3 @@ class _Preparation:
             },
             notices=tuple(facts["notices"]),
         )
-
-
-def _has_test(split: AnySplit) -> bool:
-    if isinstance(split, TimeSplit):
-        return split.test_from is not None
-    return split.test > 0
-
-
-def _digest(table: pa.Table) -> str:
-    return open_log(table).fingerprint()

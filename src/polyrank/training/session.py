@@ -15,6 +15,7 @@ from polyrank.errors import ArtefactError, ConfigError
 from polyrank.layers import Gates
 from polyrank.model import RankingModel
 from polyrank.training.checkpoint import CHECKPOINTS, Checkpoints, Snapshot, put_arrays
+from polyrank.training.extension import Frozen, Parent, transplant
 from polyrank.training.health import ExpertHealth
 from polyrank.training.identity import Identity, compare
 from polyrank.training.journal import LOG, Journal
@@ -65,6 +66,7 @@ class Session:
         device: Of this process.
         processes: Joined.
         observer: The caller's.
+        parent: What the run starts from, if from a trained model.
 
     Attributes:
         notices: What the observer should hear before the first step.
@@ -79,8 +81,10 @@ class Session:
         device: torch.device,
         processes: Processes,
         observer: Observer | None,
+        parent: Parent | None = None,
     ) -> None:
         self._config, self._prepared, self._run_dir = config, prepared, run_dir
+        self._parent = parent
         self._device, self._processes = device, processes
         self._precision = choose_precision(config.training.precision, device)
         watchers: list[Observer] = []
@@ -100,6 +104,7 @@ class Session:
             precision=self._precision.name,
             threads=torch.get_num_threads(),
             torch=str(torch.__version__),
+            parent=None if parent is None else parent.version,
         )
 
     def load(self, resume: Resume) -> Snapshot | None:
@@ -154,7 +159,10 @@ class Session:
         model = RankingModel(
             config.schema_, self._prepared.encoders.layout, config.model, seed=config.seed
         )
-        stepper = self._stepper(model.to(self._device))
+        kept: frozenset[str] = frozenset()
+        if self._parent is not None:
+            kept = transplant(self._parent, model, self._prepared.encoders)
+        stepper = self._stepper(model.to(self._device), kept)
         state = RunState()
         if snapshot is not None:
             state = self._restore(snapshot, stepper)
@@ -203,8 +211,9 @@ class Session:
             stopped_why=state.stopped,
         )
 
-    def _stepper(self, model: RankingModel) -> Stepper:
+    def _stepper(self, model: RankingModel, kept: frozenset[str]) -> Stepper:
         training = self._config.training
+        frozen = None if training.freeze is None else Frozen(model, kept)
         steps = self._prepared.train.num_batches(training.batch_size) * training.epochs
         schedule = Schedule(
             warmup_steps=training.warmup_steps,
@@ -221,6 +230,7 @@ class Session:
             seed=self._config.seed,
             clip_norm=training.clip_norm,
             expert_health=training.expert_health,
+            frozen=frozen,
         )
 
     def _restore(self, snapshot: Snapshot, stepper: Stepper) -> RunState:

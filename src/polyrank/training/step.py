@@ -17,6 +17,7 @@ from polyrank.balancing import Weighting
 from polyrank.data import Batch
 from polyrank.heads import Objective, masked_mean
 from polyrank.model import Forward, RankingModel
+from polyrank.training.extension import Frozen
 from polyrank.training.gradients import clip, global_norm
 from polyrank.training.health import Measured, measure
 from polyrank.training.optimizers import Optimizers
@@ -59,6 +60,7 @@ class Stepper:
     clip_norm: float | None
     expert_health: bool = False
     """Measure the experts where the gates are wanted."""
+    frozen: Frozen | None = None
 
     def __call__(
         self, step: int, batch: Batch, denominators: Mapping[str, float], *, want_gates: bool
@@ -89,11 +91,14 @@ class Stepper:
         loss = torch.dot(shares_T, torch.stack([weights[task] for task in shares]))
         if forward.shared.penalty is not None:
             loss = loss + forward.shared.penalty / self.processes.world
-        loss.backward()
+        if loss.requires_grad:  # not where only frozen tasks were observed
+            loss.backward()
         norm = self._reduce()
         applied = math.isfinite(norm)
         if applied:
             self.optimizers.update(step)
+            if self.frozen is not None:
+                self.frozen.restore()
         else:
             for buffer, old in zip(self.weighting.buffers(), before, strict=True):
                 buffer.copy_(old)
@@ -128,6 +133,8 @@ class Stepper:
         """Sum the gradients over all processes and clip them; their norm before clipping."""
         dense, tables = list(self.optimizers.dense.values()), list(self.optimizers.tables.values())
         self.processes.sum_gradients(dense, tables)
+        if self.frozen is not None:
+            self.frozen.clear_gradients()
         norm = global_norm(dense, tables)
         if self.clip_norm is not None and math.isfinite(norm):
             clip(dense, tables, norm, self.clip_norm)
