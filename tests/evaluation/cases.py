@@ -72,12 +72,16 @@ def _auc(rows: Sample) -> float | None:
     return float(roc_auc_score(rows.labels, rows.probs, sample_weight=rows.weights))
 
 
-def _gauc(rows: Sample) -> float | None:
-    parts = [(part.weights.sum(), _auc(part)) for part in rows.lists()]
+def _over_lists(rows: Sample, oracle: Callable[[Sample], float | None]) -> float | None:
+    parts = [(part.weights.sum(), oracle(part)) for part in rows.lists()]
     total = math.fsum(weight for weight, area in parts if area is not None)
     if total == 0:
         return None
     return math.fsum(weight * area for weight, area in parts if area is not None) / total
+
+
+def _gauc(rows: Sample) -> float | None:
+    return _over_lists(rows, _auc)
 
 
 def _pr_auc(rows: Sample) -> float | None:
@@ -144,6 +148,10 @@ def _xauc(rows: Sample) -> float | None:
     return float((pairs * ordered).sum() / pairs.sum()) if larger.any() else None
 
 
+def _gxauc(rows: Sample) -> float | None:
+    return _over_lists(rows, _xauc)
+
+
 CASES = {
     "auc": Case(_auc),
     "gauc": Case(_gauc),
@@ -156,4 +164,5 @@ CASES = {
     "mae": Case(_mae, "duration", defined_for_equal_labels=True, best=0.0),
     "rmse": Case(_rmse, "duration", defined_for_equal_labels=True, best=0.0),
     "xauc": Case(_xauc, "duration"),
+    "gxauc": Case(_gxauc, "duration"),
 }

@@ -31,8 +31,9 @@ HEADINGS = {
     "mae": "MAE",
     "rmse": "RMSE",
     "xauc": "XAUC",
+    "gxauc": "GXAUC",
 }
-MAIN = ("auc", "gauc", "log_loss", "ne", "ece", "mae", "rmse", "xauc", "ratio")
+MAIN = ("auc", "gauc", "log_loss", "ne", "ece", "mae", "rmse", "xauc", "gxauc", "ratio")
 """What is shown unless more is asked for."""
 MAIN_OF_SLICES = ("auc", "gauc", "log_loss", "mae", "xauc", "ratio")
 MOST_VALUES = 20

@@ -32,6 +32,7 @@ from polyrank.evaluation._ece import ece, ece_with
 from polyrank.evaluation._evaluate import MAX_SLICE_VALUES, evaluate
 from polyrank.evaluation._evaluation import Evaluation, EvaluationRow
 from polyrank.evaluation._gauc import gauc
+from polyrank.evaluation._gxauc import gxauc
 from polyrank.evaluation._log_loss import log_loss
 from polyrank.evaluation._mae import mae
 from polyrank.evaluation._measure import Measure
@@ -71,6 +72,7 @@ __all__ = [
     "evaluate",
     "find_metric",
     "gauc",
+    "gxauc",
     "log_loss",
     "mae",
     "ndcg",

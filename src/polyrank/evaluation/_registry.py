@@ -11,6 +11,7 @@ from polyrank.errors import ConfigError, suggest
 from polyrank.evaluation._auc import auc
 from polyrank.evaluation._ece import ece, ece_with
 from polyrank.evaluation._gauc import gauc
+from polyrank.evaluation._gxauc import gxauc
 from polyrank.evaluation._log_loss import log_loss
 from polyrank.evaluation._mae import mae
 from polyrank.evaluation._metric import Metric
@@ -24,7 +25,7 @@ from polyrank.evaluation._xauc import xauc
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
-        for metric in (auc, gauc, pr_auc, log_loss, ne, ece, ratio, ndcg, mae, rmse, xauc)
+        for metric in (auc, gauc, pr_auc, log_loss, ne, ece, ratio, ndcg, mae, rmse, xauc, gxauc)
     }
 )
 _FAMILIES: Mapping[str, Callable[[int], Metric]] = {"ndcg": ndcg_at, "ece": ece_with}
@@ -40,7 +41,7 @@ class EvaluatedTask(Protocol):
 
     @property
     def kind(self) -> str:
-        """``"binary"``, ``"regression"`` or ``"duration"``."""
+        """As in the schema: ``"binary"``, ``"duration"`` and so on."""
 
 
 def find_metric(name: str) -> Metric:
