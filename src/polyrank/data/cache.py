@@ -22,11 +22,13 @@ import pyarrow as pa
 from polyrank.data.batch import Batch
 from polyrank.data.encoders import Encoders
 from polyrank.data.encoding.columns import pieces
+from polyrank.data.gather import gather
 from polyrank.data.layout import Layout
 from polyrank.data.loader import WINDOW_BYTES, Cursor, stream, windows_of
-from polyrank.data.records import RecordFormat, Rows, join
-from polyrank.data.shards import Entry, Index, Shard, parse_index, read_shards, write_shard
-from polyrank.errors import ArtefactError, ConfigError
+from polyrank.data.records import RecordFormat, Rows
+from polyrank.data.shard_writer import ShardWriter, check_room, index_of
+from polyrank.data.shards import Index, Shard, parse_index, read_shards
+from polyrank.errors import ArtefactError, ConfigError, DataError
 from polyrank.storage.failures import storage_errors
 
 _INDEX = "encoded.json"
@@ -44,6 +46,8 @@ class EncodedLog:
 
     Attributes:
         num_rows: Rows of the log.
+        longest_request: Rows of the longest request, where ``by_request`` brought those of each
+            together; else None.
     """
 
     def __init__(self, descriptor: int, form: RecordFormat, index: Index, where: str) -> None:
@@ -53,6 +57,7 @@ class EncodedLog:
         self._shards = index.shards(form.row_bytes)
         self._where = where
         self.num_rows = sum(shard.num_rows for shard in self._shards)
+        self.longest_request = index.longest_request
 
     @classmethod
     def build(
@@ -92,7 +97,7 @@ class EncodedLog:
             directory.mkdir(parents=True, exist_ok=True)
         _clear_stale(directory)
         with _fresh_file(directory) as (name, descriptor):
-            writer = _Writer(descriptor, form, min(shard_rows, _rows_of(form)), max_bytes, name)
+            writer = ShardWriter(descriptor, form, min(shard_rows, _rows_of(form)), max_bytes, name)
             for chunk in chunks:
                 for piece in pieces(chunk, _PIECE):
                     writer.add(form.pack(encoders.encode(piece)))
@@ -101,6 +106,45 @@ class EncodedLog:
             log = cls(os.dup(descriptor), form, index, name)
         _clear_stale(directory)
         pa.default_memory_pool().release_unused()
+        return log
+
+    def by_request(
+        self,
+        directory: Path,
+        *,
+        fingerprint: str,
+        max_bytes: int | None = None,
+        shard_bytes: int = _SHARD_BYTES,
+    ) -> EncodedLog:
+        """Writes the same rows into another directory, so that no request is cut.
+
+        Rows of a request stand in the order of the log, requests in one of their own. As ``build``
+        otherwise: fresh file, ``fingerprint``, errors. The schema has a key "request".
+
+        Args:
+            directory: As for ``build``.
+            fingerprint: As for ``build``.
+            max_bytes: As for ``build``.
+            shard_bytes: Of a shard, about; one that holds a longer request is larger.
+        """
+        total = sum(shard.num_bytes for shard in self._shards)
+        check_room(self.num_rows, total, max_bytes)
+        with storage_errors("make the directory of the encoded log", directory.name):
+            directory.mkdir(parents=True, exist_ok=True)
+        _clear_stale(directory)
+        with _fresh_file(directory) as (name, descriptor):
+            made = gather(
+                self._shards,
+                self._load,
+                self._form,
+                descriptor,
+                part_bytes=shard_bytes,
+                where=name,
+            )
+            index = index_of(made.shards, self._form, fingerprint, name, made.longest)
+            _publish(directory, index)
+            log = EncodedLog(os.dup(descriptor), self._form, index, name)
+        _clear_stale(directory)
         return log
 
     @classmethod
@@ -137,6 +181,7 @@ class EncodedLog:
         shuffle: bool = True,
         rank: int = 0,
         world: int = 1,
+        whole_requests: bool = False,
     ) -> Iterator[Batch]:
         """The batches of an epoch from number ``start`` on, without reading what lies before.
 
@@ -151,9 +196,14 @@ class EncodedLog:
             shuffle: Without, the rows come in the order of the log.
             rank: This process; it takes rows ``rank::world`` of each batch, perhaps none.
             world: How many processes there are.
+            whole_requests: Shuffle requests instead of rows, and cut none: batch i has those whose
+                last row is one of the rows [i, i + 1) * ``batch_size`` of the epoch, so there are
+                as many batches, of ``batch_size`` rows on average, none empty and none larger by
+                more than the longest request; of these, ``rank`` takes every ``world``-th.
 
         Raises:
-            ConfigError: A value out of its range.
+            ConfigError: A value out of its range; whole requests of a log that is not by request.
+            DataError: A request is longer than ``batch_size``.
             ArtefactError: The file was altered since it was opened.
         """
         cursor = Cursor(
@@ -164,7 +214,10 @@ class EncodedLog:
             shuffle=shuffle,
             rank=rank,
             world=world,
+            whole_requests=whole_requests,
         )
+        if whole_requests:
+            self._check_requests(batch_size)
         if start > self.num_batches(batch_size):
             raise ConfigError(
                 f"`start` must be at most {self.num_batches(batch_size)}, the number of batches, "
@@ -174,6 +227,21 @@ class EncodedLog:
         return stream(
             windows_of(self._shards, cursor, WINDOW_BYTES), cursor, self._form, self._load
         )
+
+    def _check_requests(self, batch_size: int) -> None:
+        longest = self.longest_request
+        if longest is None:
+            raise ConfigError(
+                "`whole_requests` needs a log whose requests stand together",
+                hint="give the log that `by_request` makes",
+            )
+        if longest > batch_size:
+            raise DataError(
+                f"the longest request has {longest} rows, and a batch of `batch_size` = "
+                f"{batch_size} must hold a request whole",
+                hint=f"raise `batch_size` to at least {longest}, or leave such requests out of the "
+                "log: count its rows by request to find them",
+            )
 
     def whole(self) -> Iterator[Batch]:
         """All rows in the order of the log, a shard at a time (for evaluation)."""
@@ -198,79 +266,6 @@ class EncodedLog:
         for shard in log._shards:
             log._load([shard])
         return log
-
-
-class _Writer:
-    """Cuts a stream of rows into shards, whatever pieces it comes in."""
-
-    def __init__(
-        self,
-        descriptor: int,
-        form: RecordFormat,
-        shard_rows: int,
-        max_bytes: int | None,
-        where: str,
-    ) -> None:
-        self._descriptor = descriptor
-        self._form = form
-        self._shard_rows = shard_rows
-        self._max_bytes = max_bytes
-        self._where = where
-        self._waiting: list[Rows] = []
-        self._num_waiting = 0
-        self._shards: list[Shard] = []
-        self._num_bytes = 0
-
-    def add(self, rows: Rows) -> None:
-        """Takes the next rows."""
-        self._waiting.append(rows)
-        self._num_waiting += len(rows)
-        if self._num_waiting >= self._shard_rows:
-            self._write_waiting(self._shard_rows)
-
-    def finish(self, fingerprint: str, data: str) -> Index:
-        """Writes what is left; the index of the file."""
-        if self._num_waiting:
-            self._write_waiting(1)
-        return Index(
-            fingerprint=fingerprint,
-            data=data,
-            groups=self._form.groups,
-            signature=self._form.signature(),
-            entries=tuple(
-                Entry(rows=shard.num_rows, values=shard.num_values, crc32=shard.crc32)
-                for shard in self._shards
-            ),
-        )
-
-    def _write_waiting(self, fewest: int) -> None:
-        """Writes shards while at least ``fewest`` rows wait."""
-        rest = join(self._waiting)
-        while len(rest) >= fewest:
-            shard, rest = self._form.split(rest, min(self._shard_rows, len(rest)))
-            self._write(shard)
-        # Copied, so that the rows already written are not kept alive.
-        self._waiting = [Rows(rest.records.copy(), tuple(ids.copy() for ids in rest.values))]
-        self._num_waiting = len(rest)
-
-    def _write(self, rows: Rows) -> None:
-        num_values = tuple(len(ids) for ids in rows.values)
-        num_bytes = rows.records.nbytes + 4 * sum(num_values)
-        self._check_room(len(rows), num_bytes)
-        crc32 = write_shard(self._descriptor, rows, self._where)
-        self._shards.append(Shard(len(rows), self._num_bytes, num_values, num_bytes, crc32))
-        self._num_bytes += num_bytes
-
-    def _check_room(self, num_rows: int, num_bytes: int) -> None:
-        if self._max_bytes is None or self._num_bytes + num_bytes <= self._max_bytes:
-            return
-        taken = self._num_bytes + num_bytes
-        num_rows = num_rows + sum(shard.num_rows for shard in self._shards)
-        raise ConfigError(
-            f"the encoded log does not fit `max_bytes` = {self._max_bytes}: its first {num_rows} "
-            f"rows alone take {taken} bytes ({taken / num_rows:.0f} a row)",
-            hint="raise `max_bytes`, or give null for no bound",
-        )
 
 
 def _rows_of(form: RecordFormat) -> int:

@@ -1,8 +1,8 @@
 """The order of the rows in an epoch, and batches in that order from any cursor on.
 
 The order is a function of (seed, epoch) alone: first the shards are permuted and cut into windows,
-then the rows within each window. So batch i is known without the batches before it, and what a run
-must remember is one integer.
+then the rows within each window, or its requests. So batch i is known without the batches before
+it, and what a run must remember is one integer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from polyrank.data.batch import Batch
 from polyrank.data.records import RecordFormat, Rows, join
+from polyrank.data.requests import Requests
 from polyrank.data.shards import Shard
 from polyrank.errors import ConfigError
 
@@ -44,6 +45,8 @@ class Cursor:
     shuffle: bool = True
     rank: int = 0
     world: int = 1
+    whole_requests: bool = False
+    """Shuffle requests, not rows, and split none; the rows of each must stand together."""
 
     def __post_init__(self) -> None:
         _at_least("batch_size", self.batch_size, 1)
@@ -94,7 +97,8 @@ def stream(
     """The batches from ``cursor.start`` on; the last one may be smaller.
 
     Batch i holds the rows [i * batch_size, (i + 1) * batch_size) of the epoch, of which the process
-    takes every ``world``-th from its rank on; possibly none, so that processes stay in step.
+    takes every ``world``-th from its rank on; possibly none, so that processes stay in step. With
+    whole requests, it holds those whose last row is one of these.
     """
     total = windows[-1].stop if windows else 0
     first = cursor.start * cursor.batch_size
@@ -103,12 +107,11 @@ def stream(
         current: _Loaded | None = None
         for start in range(first, total, cursor.batch_size):
             stop = min(start + cursor.batch_size, total)
-            wanted = np.arange(start + cursor.rank, stop, cursor.world)
-            parts = [] if current is None else [current.take(wanted)]
+            parts = [] if current is None else [current.take(start, stop)]
             while current is None or current.window.stop < stop:
                 current = None  # Let go of it before the next but one is read.
                 current = next(loaded)
-                parts.append(current.take(wanted))
+                parts.append(current.take(start, stop))
             yield form.unpack(join(parts))
             if current.window.stop == stop:
                 current = None
@@ -119,21 +122,31 @@ class _Loaded:
 
     def __init__(self, window: Window, cursor: Cursor, form: RecordFormat, load: Load) -> None:
         self.window = window
-        self._form = form
+        self._cursor, self._form = cursor, form
         self._rows = load(window.shards)
         self._starts = form.starts_of(self._rows)
+        generator = _generator(cursor.seed, cursor.epoch, 1 + window.number)
+        shuffle = generator.permutation if cursor.shuffle else np.arange
+        self._requests: Requests | None = None
         self._order: NDArray[np.int64] | None = None
-        if cursor.shuffle:
-            generator = _generator(cursor.seed, cursor.epoch, 1 + window.number)
-            self._order = generator.permutation(len(self._rows))
+        if cursor.whole_requests:
+            self._requests = Requests.of(form.codes(self._rows, "request"), shuffle)
+        elif cursor.shuffle:
+            self._order = shuffle(len(self._rows))
 
-    def take(self, wanted: NDArray[np.int64]) -> Rows:
-        """Those of the wanted rows of the epoch that lie in this window."""
-        low, high = np.searchsorted(wanted, [self.window.start, self.window.stop])
-        at = wanted[low:high] - self.window.start
-        return self._form.take(
-            self._rows, self._starts, at if self._order is None else self._order[at]
-        )
+    def take(self, start: int, stop: int) -> Rows:
+        """This process's share of a batch's rows, ``start`` to ``stop`` of the epoch, in this
+        window."""
+        return self._form.take(self._rows, self._starts, self._places(start, stop))
+
+    def _places(self, start: int, stop: int) -> NDArray[np.int64]:
+        rank, world, window = self._cursor.rank, self._cursor.world, self.window
+        if self._requests is not None:
+            return self._requests.rows(start - window.start, stop - window.start, rank, world)
+        wanted = np.arange(start + rank, stop, world)
+        low, high = np.searchsorted(wanted, [window.start, window.stop])
+        at = wanted[low:high] - window.start
+        return at if self._order is None else self._order[at]
 
 
 def _prefetched(

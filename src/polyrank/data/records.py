@@ -154,6 +154,10 @@ class RecordFormat:
             },
         )
 
+    def codes(self, rows: Rows, role: str) -> NDArray[np.int64]:
+        """Each row's code of a key, "user" or "request"."""
+        return rows.records.view(np.int64)[:, self.groups.index(role)]
+
     def lengths(self, rows: Rows) -> list[NDArray[np.int64]]:
         """By ragged feature, the length of each row's list."""
         words = rows.records.view(np.int32)[:, self._words["lengths"]]

@@ -58,10 +58,12 @@ class Index(Declared):
     signature: dict[str, Any]
     """Of the record format."""
     entries: tuple[Entry, ...]
+    longest_request: NonNegativeInt | None = None
+    """Rows of the longest request, where the rows of each stand together in one shard."""
 
     def to_bytes(self) -> bytes:
         """The index file."""
-        body = self.model_dump(mode="json")
+        body = self.model_dump(mode="json", exclude_none=True)
         return jsonio.dumps({"index": body, "crc32": _checksum(body)})
 
     def shards(self, row_bytes: int) -> list[Shard]:
@@ -113,7 +115,7 @@ def read_shards(descriptor: int, shards: Sequence[Shard], form: RecordFormat, wh
         ArtefactError: The file is shorter than its index says, or was altered.
         StorageError: The disk refused.
     """
-    rows = _empty(shards, form)
+    rows = empty_rows(shards, form)
     at_row, at_value = 0, [0] * len(rows.values)
     with storage_errors("read the encoded log", where):
         for shard in shards:
@@ -126,12 +128,13 @@ def read_shards(descriptor: int, shards: Sequence[Shard], form: RecordFormat, wh
             )
             at_row += shard.num_rows
             at_value = [a + n for a, n in zip(at_value, shard.num_values, strict=True)]
-            if _fill(descriptor, part, shard.offset) != shard.crc32:
+            if fill_rows(descriptor, part, shard.offset) != shard.crc32:
                 raise ArtefactError("the encoded log was altered", where=where, hint=_HINT)
     return rows
 
 
-def _empty(shards: Sequence[Shard], form: RecordFormat) -> Rows:
+def empty_rows(shards: Sequence[Shard], form: RecordFormat) -> Rows:
+    """Memory for the rows of these shards."""
     num_ragged = len(form.layout.ragged)
     sizes = [sum(shard.num_values[place] for shard in shards) for place in range(num_ragged)]
     return Rows(
@@ -140,7 +143,7 @@ def _empty(shards: Sequence[Shard], form: RecordFormat) -> Rows:
     )
 
 
-def _fill(descriptor: int, rows: Rows, offset: int) -> int:
+def fill_rows(descriptor: int, rows: Rows, offset: int) -> int:
     """Reads into the rows and gives the CRC-32 of what was read, however little it was."""
     crc = 0
     for buffer in _buffers(rows):
@@ -156,7 +159,12 @@ def _fill(descriptor: int, rows: Rows, offset: int) -> int:
 
 def _buffers(rows: Rows) -> list[memoryview]:
     arrays: list[NDArray[Any]] = [rows.records, *rows.values]
-    return [array.reshape(-1).view(np.uint8).data for array in arrays]
+    return [bytes_of(array) for array in arrays]
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """The bytes of a contiguous array, not copied."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _checksum(body: object) -> int:
