@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from polyrank.data import Encoders
-from quality import intervals, jobs
+from quality import cells, intervals, jobs
 from quality.flags import add_data_root
 from quality.runs import Run, Study, beside_labels, run
 
@@ -224,25 +224,16 @@ def report(study: Study, chosen: Comparison, found: Mapping[str, list[Path]]) ->
         "| architecture | " + " | ".join(f"{task}, {metric}" for task, metric in keys) + " |",
         "|---|" + "---|" * len(keys),
     ]
-    twin = [f"{replicates[TWIN].points[key].mean():.4f}" for key in keys]
+    twin = [cells.value(replicates[TWIN].points[key].mean(), key[1]) for key in keys]
     lines.append(f"| {TWIN} | " + " | ".join(twin) + " |")
     for name in found:
         if name != TWIN:
-            cells = [
-                _cell(intervals.difference(replicates[name], replicates[TWIN], key), key[1])
+            row = [
+                cells.change(intervals.difference(replicates[name], replicates[TWIN], key), key[1])
                 for key in keys
             ]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | " + " | ".join(row) + " |")
     return lines
-
-
-def _cell(found: intervals.Difference, metric: str) -> str:
-    form = "+,.0f" if metric == "mae" else "+.4f"
-    sign = -1 if metric in {"mae", "log_loss"} else 1
-    better = min(sign * found.lower, sign * found.upper) > 0
-    worse = max(sign * found.lower, sign * found.upper) < 0
-    mark = " **better**" if better else " *worse*" if worse else ""
-    return f"{found.mean:{form}} ({found.lower:{form}} to {found.upper:{form}}){mark}"
 
 
 def main() -> None:

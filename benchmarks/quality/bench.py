@@ -22,7 +22,7 @@ import pyarrow as pa
 from polyrank.data import Encoders
 from polyrank.evaluation import Observations, evaluate
 from polyrank.schema import Binary, Task
-from quality import intervals, trees
+from quality import cells, intervals, trees
 from quality.flags import add_data_root
 from quality.runs import Part, Study, beside_labels, run
 
@@ -33,7 +33,6 @@ MODELS: Mapping[str, Sequence[str]] = {
     "single-task": ["model.sharing={kind: single_task, widths: [64, 32]}"],
 }
 METRICS = {"binary": ["auc", "gauc", "log_loss"], "duration": ["mae", "xauc"]}
-LOWER = {"log_loss", "mae"}
 TREES = "LightGBM"
 RESAMPLES = 500
 FINALISTS, TUNING_SEEDS = 6, 3
@@ -178,11 +177,11 @@ class Bench:
             "|---|---|" + "---|" * len(self.models),
         ]
         for key in replicates[TREES].points:
-            cells = [_value(replicates[TREES].points[key].mean(), key[1])]
+            row = [cells.value(replicates[TREES].points[key].mean(), key[1])]
             for name in self.models:
                 found = intervals.difference(replicates[name], replicates[TREES], key)
-                cells.append(_cell(replicates[name].points[key], found, key[1]))
-            lines.append(f"| {key[0]}, {key[1]} | " + " | ".join(cells) + " |")
+                row.append(_cell(replicates[name].points[key], found, key[1]))
+            lines.append(f"| {key[0]}, {key[1]} | " + " | ".join(row) + " |")
         return lines
 
     def _replicate(self, part: Part, seen: list[dict[str, Any]]) -> intervals.Replicates:
@@ -193,18 +192,11 @@ class Bench:
         )
 
 
-def _value(value: float, metric: str) -> str:
-    return f"{value:,.0f}" if metric == "mae" else f"{value:.4f}"
-
-
 def _cell(points: Any, found: intervals.Difference, metric: str) -> str:
     """The mean and, in brackets, the difference to the trees with its interval."""
     form = "+,.0f" if metric == "mae" else "+.4f"
-    better = found.upper < 0 if metric in LOWER else found.lower > 0
-    worse = found.lower > 0 if metric in LOWER else found.upper < 0
-    mark = " **better**" if better else " *worse*" if worse else ""
     bounds = f"{found.mean:{form}}, {found.lower:{form}} to {found.upper:{form}}"
-    return f"{_value(points.mean(), metric)} ({bounds}){mark}"
+    return f"{cells.value(points.mean(), metric)} ({bounds}){cells.verdict(found, metric)}"
 
 
 def _arguments(description: str) -> argparse.Namespace:
