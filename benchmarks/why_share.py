@@ -39,8 +39,7 @@ def main() -> None:
     lines = [
         f"# {(chosen.__doc__ or '').splitlines()[0]}",
         "",
-        f"{datetime.date.today()}, `python benchmarks/why_share.py {given.study}`. Differences "
-        "pair five seeds and carry a 95 % t interval over them.",
+        f"{datetime.date.today()}, `python benchmarks/why_share.py {given.study}`. {outcome.how}",
         "",
         f"![The figure](why_{given.study}.png)",
         "",

@@ -110,4 +110,5 @@ def study(root: Path, folder: Path, workers: int) -> Outcome:
             points.append(Point(str(count), "shared", name, value / one, min(times), max(times)))
             points.append(Point(str(count), "T models", name, count, count, count))
         lines.append(f"| {count} | " + " | ".join(cells) + " |")
-    return Outcome(lines, points, "tasks", "times of one task's model")
+    how = f"Medians of {ROUNDS} rounds in turns; in the figure, from the least to the largest."
+    return Outcome(lines, points, "tasks", "times of one task's model", how)

@@ -32,6 +32,7 @@ class Outcome:
     points: list[Point]
     x: str
     y: str
+    how: str = "Differences pair five seeds and carry a 95 % t interval over them."
 
     def draw(self, path: Path) -> None:
         """Means with their intervals, a colour a model, side by side by panel."""
