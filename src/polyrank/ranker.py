@@ -98,6 +98,7 @@ class Ranker:
         run_dir: Path | str | None = None,
         resume: Literal["never", "auto", "strict"] = "never",
         observer: Observer | None = None,
+        parent: Ranker | Path | str | None = None,
     ) -> Self:
         """Train; early stopping and the choice of the weights look at ``validation`` only.
 
@@ -108,6 +109,8 @@ class Ranker:
             run_dir: Where checkpoints and the log of the run go; null: a folder that is removed.
             resume: Continue the run in ``run_dir``; ``strict`` refuses a damaged checkpoint.
             observer: Told of every step and evaluation, for progress bars.
+            parent: A fitted ranker, or a bundle's folder, to start from: its schema is extended by
+                this one's. What its tasks gained is in ``bundle.card.parent``.
 
         Raises:
             DataError, ConfigError, DivergedError, StorageError: See ``polyrank.errors``.
@@ -119,6 +122,7 @@ class Ranker:
             None if run_dir is None else Path(run_dir),
             resume=resume,
             watcher=Watcher(observer),
+            parent=None if parent is None else _bundle_of(parent),
         )
         self._scorer = Scorer(bundle)
         return self
@@ -171,6 +175,10 @@ class Ranker:
         if self._scorer is None:
             raise ConfigError("this ranker is not fitted", hint="Call fit(), or Ranker.load(path).")
         return self._scorer
+
+
+def _bundle_of(parent: Ranker | Path | str) -> Bundle:
+    return parent.bundle if isinstance(parent, Ranker) else load_bundle(Path(parent))
 
 
 def _given_by_hand(schema: Schema, data: DataConfig | None = None) -> DataConfig:

@@ -19,6 +19,7 @@ from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader
 from polyrank.errors import ConfigError, PolyrankError, suggest
 from polyrank.evaluation import Evaluation
+from polyrank.lineage import extended, lineage, with_gains
 from polyrank.scoring import Scorer, check_slices, evaluate_rows, fingerprints
 from polyrank.training import (
     Observer,
@@ -137,6 +138,7 @@ def train_bundle(
     watcher: Watcher | None = None,
     save: bool = False,
     test: bool = False,
+    parent: Bundle | None = None,
 ) -> Bundle:
     """Prepare, train, evaluate, and make the bundle.
 
@@ -149,16 +151,22 @@ def train_bundle(
         save: Write the bundle into the folder.
         test: Evaluate on the test part, too, if there is one. Metrics that are always there get
             chosen by, so they have to be asked for, once every choice is made.
+        parent: A trained model to start from, whose schema that of ``config`` extends.
 
     Returns:
         The bundle, with its version if it was saved.
+
+    Raises:
+        ConfigError: ``config`` does not extend the parent; every difference is named.
     """
     watcher = watcher or Watcher()
+    config, origin = extended(config, parent)
     check_slice_columns(config, sources)
     with ExitStack() as stack:
         if run_dir is None:
             run_dir = _temporary_folder(stack)
-        prepared = prepare(config, sources, run_dir, report=watcher.stage)
+        known = None if origin is None else origin.encoders
+        prepared = prepare(config, sources, run_dir, report=watcher.stage, parent=known)
         watcher.done()
         for notice in prepared.notices:
             watcher.notice(notice)
@@ -168,13 +176,15 @@ def train_bundle(
             for part in parts:
                 chunks = rows_of(config, sources, prepared.tables, part)
                 check_slices(chunks, report.slices, report.exact_rows)
-        result = train(config, prepared, run_dir, resume=resume, observer=watcher.observer)
-        bundle = _bundle(config, sources, prepared, result)
+        result = train(
+            config, prepared, run_dir, resume=resume, observer=watcher.observer, parent=origin
+        )
+        bundle = _bundle(config, sources, prepared, result, lineage(config, origin))
         if not is_main_process():
             return bundle
         folder = run_dir / BUNDLE if save else None
         return _finished(
-            bundle, folder, lambda: _evaluated(bundle, config, sources, parts, watcher)
+            bundle, folder, lambda: _evaluated(bundle, config, sources, parts, watcher, parent)
         )
 
 
@@ -211,14 +221,20 @@ def _temporary_folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyrank-")))
 
 
-def _bundle(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Bundle:
+def _bundle(
+    config: RunConfig,
+    sources: Sources,
+    prepared: Prepared,
+    result: TrainResult,
+    descent: Mapping[str, Any],
+) -> Bundle:
     return Bundle(
         schema=config.schema_,
         encoders=prepared.encoders,
         model=result.model,
         model_config=config.model,
         tables=prepared.tables,
-        card=_card(config, sources, prepared, result),
+        card=_card(config, sources, prepared, result, descent),
     )
 
 
@@ -239,15 +255,28 @@ def _finished(trained: Bundle, folder: Path | None, evaluated: Callable[[], Bund
 
 
 def _evaluated(
-    bundle: Bundle, config: RunConfig, sources: Sources, parts: Sequence[str], watcher: Watcher
+    bundle: Bundle,
+    config: RunConfig,
+    sources: Sources,
+    parts: Sequence[str],
+    watcher: Watcher,
+    parent: Bundle | None,
 ) -> Bundle:
-    """The bundle with metrics of ``parts`` in its card."""
+    """The bundle with metrics of ``parts`` in its card, and beside those of its parent."""
     metrics = {}
     for part in parts:
         watcher.stage(f"evaluate {part}", bundle.card.data[part].rows)
         metrics[part] = _evaluate(bundle, config, sources, part).to_json()
+    bundle = _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
+    if parent is not None:
+        watcher.stage("compare with the parent", 0)
+
+        def rows(part: str) -> Iterator[pa.Table]:
+            return rows_of(config, sources, bundle.tables, part)
+
+        bundle = with_gains(bundle, parent, parts, rows, config.evaluation)
     watcher.done()
-    return _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
+    return bundle
 
 
 def _evaluate(bundle: Bundle, config: RunConfig, sources: Sources, part: str) -> Evaluation:
@@ -279,7 +308,13 @@ def reader_of(
     )
 
 
-def _card(config: RunConfig, sources: Sources, prepared: Prepared, result: TrainResult) -> Card:
+def _card(
+    config: RunConfig,
+    sources: Sources,
+    prepared: Prepared,
+    result: TrainResult,
+    descent: Mapping[str, Any],
+) -> Card:
     ledger = prepared.ledger
     return Card(
         tasks=describe_tasks(config.schema_),
@@ -306,6 +341,7 @@ def _card(config: RunConfig, sources: Sources, prepared: Prepared, result: Train
             "steps": str(result.steps),
             "stopped": result.stopped_why,
         },
+        parent=dict(descent),
     )
 
 

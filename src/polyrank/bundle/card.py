@@ -12,7 +12,8 @@ import torch
 
 from polyrank._version import __version__
 from polyrank.data.times import readable
-from polyrank.evaluation import Evaluation
+from polyrank.errors import counted
+from polyrank.evaluation import Comparison, Evaluation
 from polyrank.heads.funnels import quantity
 from polyrank.schema import Declared, Schema, parse
 
@@ -40,6 +41,9 @@ class Card(Declared):
     """The configuration tree of the run."""
     provenance: dict[str, Any] = {}
     """Versions and fingerprints."""
+    parent: dict[str, Any] = {}
+    """Of a model that another one was extended to: its version, the tasks that were added, whether
+    the parent's weights were frozen, and by part what its tasks gained."""
 
 
 def describe_tasks(schema: Schema) -> dict[str, str]:
@@ -78,6 +82,8 @@ def render(card: Card) -> str:
     lines += [f"| {what} | {count:,} |" for what, count in (sums | noted(card.ledger)).items()]
     for part, text in card.metrics.items():
         lines += ["", f"## Metrics on {part}", "", *_metric_table(Evaluation.from_json(text))]
+    if card.parent:
+        lines += ["", "## Parent", "", *_parent_lines(card.parent)]
     if card.run:
         lines += ["", "## Configuration", "", "| key | value |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in _settings(card.run)]
@@ -108,6 +114,46 @@ def _settings(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             open_ = [*((f"{key}.{inner}", entry) for inner, entry in value.items()), *open_]
         else:
             yield key, json.dumps(value)
+
+
+def _parent_lines(parent: Mapping[str, Any]) -> Iterator[str]:
+    """Where the model comes from, and what that did to the tasks that were there before."""
+    added = ", ".join(parent["added"]) or "none"
+    moved = "frozen" if parent["freeze"] else "trained on"
+    yield f"Version {parent['version']}, {moved}. Further tasks: {added}."
+    for part, gains in parent["gains"].items():
+        yield ""
+        yield told_gains(part, gains)
+        if gains["comparison"] is not None:
+            yield from _gain_table(Comparison.from_json(gains["comparison"]))
+
+
+def told_gains(part: str, gains: Mapping[str, Any]) -> str:
+    """One sentence on how far the predictions of the parent's tasks moved.
+
+    Args:
+        part: On which part of the log.
+        gains: What a card holds of it.
+    """
+    moved = {task: apart for task, apart in gains["largest"].items() if apart > 0.0}
+    on = f"on the {counted(gains['rows'], 'row')} of {part}"
+    if not moved:
+        return f"The parent's tasks predict what they predicted, bit for bit, {on}."
+    told = ", ".join(f"{task} {apart:.3g}" for task, apart in moved.items())
+    return f"Predictions of the parent's tasks moved {on}, at most by: {told}."
+
+
+def _gain_table(comparison: Comparison) -> Iterator[str]:
+    yield ""
+    yield "| task | metric | parent | now | difference | 95 % interval |"
+    yield "|---|---|---|---|---|---|"
+    for row in comparison.rows:
+        if row.reason is None:
+            interval = f"{row.lower:.5g} to {row.upper:.5g}" if row.lower == row.lower else "-"
+            yield (
+                f"| {row.task} | {row.metric} | {row.a:.5g} | {row.b:.5g} | "
+                f"{row.difference:+.3g} | {interval} |"
+            )
 
 
 def _metric_table(evaluation: Evaluation) -> list[str]:

@@ -11,6 +11,7 @@ from polyrank.scoring.evaluation import (
     evaluate_rows,
     observe_log,
 )
+from polyrank.scoring.gains import Gains, measure_gains
 from polyrank.scoring.held_out import fingerprints, seen_in_training
 from polyrank.scoring.scorer import PREFIX, SCORE, Scorer
 from polyrank.scoring.slices import check_slices
@@ -19,6 +20,7 @@ __all__ = [
     "PREFIX",
     "SCORE",
     "Engine",
+    "Gains",
     "Scorer",
     "TorchEngine",
     "check_evaluation",
@@ -27,6 +29,7 @@ __all__ = [
     "evaluate_log",
     "evaluate_rows",
     "fingerprints",
+    "measure_gains",
     "observe_log",
     "seen_in_training",
 ]

@@ -97,6 +97,14 @@ def observe_log(
     return Observations.concatenate(list(_observe(scorer, chunks, slices)))
 
 
+def observe_rows(
+    scorer: Scorer, chunks: Iterator[Any], tasks: Sequence[str]
+) -> Iterator[Observations]:
+    """Predictions and labels of some tasks, for tables as a ``Reader`` gives them."""
+    for found in _observe(scorer, chunks, ()):
+        yield _only(found, tasks)
+
+
 def compare_scorers(
     a: Scorer,
     b: Scorer,
