@@ -32,6 +32,12 @@ SCHEMA = Schema(
     ),
 )
 """A chain of three, its last task declared first, and a second task within the click."""
+CHAINS = {
+    "buy": ("click", "buy"),
+    "cart": ("click", "cart"),
+    "review": ("click", "buy", "review"),
+}
+"""What lies within others, by hand."""
 TASKS = SCHEMA.task_names
 CONFIGS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "masked": [{}],

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.heads.funnel_rows import (
+    CHAINS,
     batch_of,
     cross_entropy,
     every_state,
@@ -22,11 +23,6 @@ from tests.heads.funnel_rows import (
     totals,
 )
 
-CHAINS = {
-    "buy": ("click", "buy"),
-    "cart": ("click", "cart"),
-    "review": ("click", "buy", "review"),
-}
 FLOOR = 0.2
 """High, so that some rows lie below."""
 

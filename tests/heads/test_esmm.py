@@ -16,6 +16,7 @@ from polyrank.heads.funnels import Objective
 from polyrank.heads.funnels.space import Space, both, either_way, of_logits
 from polyrank.schema import Binary, Schema
 from tests.heads.funnel_rows import (
+    CHAINS,
     ITEM,
     SCHEMA,
     batch_of,
@@ -30,13 +31,6 @@ from tests.heads.funnel_rows import (
     total,
     totals,
 )
-
-CHAINS = {
-    "buy": ("click", "buy"),
-    "cart": ("click", "cart"),
-    "review": ("click", "buy", "review"),
-}
-"""What lies within others, by hand."""
 
 
 def slow(logits: dict[str, Tensor], batch: Batch) -> dict[str, float]:
