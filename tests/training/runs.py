@@ -30,7 +30,7 @@ from polyrank.storage import (
     open_committed,
     save_arrays,
 )
-from polyrank.training.prepare import Prepared
+from polyrank.training.prepared import Prepared
 from polyrank.training.records import Record, RunPlan
 
 SCHEMA = Schema(

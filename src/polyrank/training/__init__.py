@@ -29,7 +29,8 @@ of the encoded log.
 
 from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
-from polyrank.training.prepare import Prepared, cached_encoders, prepare
+from polyrank.training.prepare import cached_encoders, prepare
+from polyrank.training.prepared import Prepared
 from polyrank.training.processes import Processes
 from polyrank.training.progress import ProgressReport
 from polyrank.training.records import (

@@ -13,7 +13,7 @@ from polyrank.storage import RunLock, check_writable
 from polyrank.training.distributed import choose_device, join_processes
 from polyrank.training.extension import Parent
 from polyrank.training.malloc import tune_allocator
-from polyrank.training.prepare import Prepared
+from polyrank.training.prepared import Prepared
 from polyrank.training.records import Observer
 from polyrank.training.session import Resume, Session, TrainResult
 from polyrank.training.signals import StopRequest

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -42,9 +42,11 @@ from polyrank.storage import (
 )
 from polyrank.storage.failures import storage_errors
 from polyrank.training.distributed import choose_device, join_processes
+from polyrank.training.prepared import Prepared
 from polyrank.training.sources import WHOLE, Sources, open_sources
 from polyrank.training.spans import Span, Spans
 from polyrank.training.unseen import Unseen
+from polyrank.training.whole_requests import with_whole_requests
 
 QUARANTINE = "quarantine.parquet"
 """In the run's folder: the refused rows and why."""
@@ -59,28 +61,6 @@ Report = Callable[[str, int], None]
 """Told what is being done ("fit", "encode train", ...) and how many rows were so far."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A log, fitted and encoded."""
-
-    encoders: Encoders
-    train: EncodedLog
-    validation: EncodedLog
-    test: EncodedLog | None
-    tables: Mapping[str, pa.Table]
-    """The side tables by name, as they were joined to the encoded rows."""
-    ledger: Ledger
-    """Where every row that was read went."""
-    data_dates: Mapping[str, Span]
-    """Rows kept, first and last time of each part."""
-    fingerprint: str
-    """Of everything that decides the encoded rows."""
-    provenance: Mapping[str, str]
-    """Fingerprints of log, encoders and configuration, and the names of the files."""
-    notices: tuple[str, ...] = ()
-    """Columns that nothing reads, features whose validation ids are mostly unknown."""
-
-
 def prepare(
     config: RunConfig,
     sources: Sources | Path,
@@ -91,7 +71,8 @@ def prepare(
 ) -> Prepared:
     """Fit encoders on the training part and encode every part, or open what an earlier run made.
 
-    Under ``torchrun`` the first process does it while the others wait.
+    Where ``model.lists`` compares the rows of a request, the training part is kept a second time,
+    by request. Under ``torchrun`` the first process does all this while the others wait.
 
     Args:
         config: The run.
@@ -111,7 +92,11 @@ def prepare(
         sources = open_sources(config.data, sources)
     work = _Preparation(config, sources, run_dir, report or _silent, parent)
     processes.first_does(work.make)
-    return work.open()
+    prepared = work.open()
+    if not config.model.lists:
+        return prepared
+    room = config.data.cache_max_bytes
+    return with_whole_requests(prepared, work.cache, processes, max_bytes=room)
 
 
 def cached_encoders(config: RunConfig, sources: Sources, run_dir: Path) -> Encoders | None:
@@ -128,7 +113,7 @@ def _silent(stage: str, rows: int) -> None:
 
 
 class _Preparation:
-    """One call of ``prepare``."""
+    """One call of ``prepare``; ``cache`` is its folder of encoded logs."""
 
     def __init__(
         self,
@@ -140,16 +125,16 @@ class _Preparation:
     ) -> None:
         self._config, self._sources, self._parent = config, sources, parent
         self._run_dir, self._report = run_dir, report
-        self._cache = run_dir / "cache"
+        self.cache = run_dir / "cache"
         if config.data.cache is not None:
-            self._cache = (sources.root or Path()) / config.data.cache
+            self.cache = (sources.root or Path()) / config.data.cache
         self._made: Prepared | None = None
         self._fingerprint = ""
 
     def make(self) -> str:
         """Open or build, in the first process; the fingerprint."""
         check_writable(self._run_dir)
-        check_writable(self._cache)
+        check_writable(self.cache)
         with RunLock(self._run_dir):
             self._fingerprint = self._fingerprint_of()
             self._made = self._stored() or self._built()
@@ -163,7 +148,7 @@ class _Preparation:
                 self._made = self._opened(found)
         if self._made is None:
             raise ArtefactError(
-                "the encoded log vanished", where=self._cache.name, hint="Start again."
+                "the encoded log vanished", where=self.cache.name, hint="Start again."
             )
         return self._made
 
@@ -226,7 +211,7 @@ class _Preparation:
             return None
 
     def _open_stored(self) -> Committed:
-        return open_committed(self._cache / _KIND, kind=_KIND, supported_versions={2})
+        return open_committed(self.cache / _KIND, kind=_KIND, supported_versions={2})
 
     def _opened(self, found: Committed) -> Prepared | None:
         meta: Any = found.json(_ENCODERS)
@@ -234,7 +219,7 @@ class _Preparation:
         encoders = Encoders.from_state(self._config.schema_, meta, found.arrays(_ARRAYS))
         logs: dict[str, EncodedLog] = {}
         for part in facts["dates"]:
-            log = EncodedLog.open(self._cache / part, self._key(part), encoders.layout)
+            log = EncodedLog.open(self.cache / part, self._key(part), encoders.layout)
             if log is None:
                 return None
             logs[part] = log
@@ -301,7 +286,7 @@ class _Preparation:
     ) -> EncodedLog:
         try:
             return EncodedLog.build(
-                self._cache / part,
+                self.cache / part,
                 encoders,
                 self._reported(f"encode {part}", chunks),
                 fingerprint=self._key(part),
@@ -351,7 +336,7 @@ class _Preparation:
             self._report(stage, rows)
 
     def _bytes_left(self, done: Iterable[str]) -> int:
-        files = (path for part in done for path in (self._cache / part).glob("rows-*.bin"))
+        files = (path for part in done for path in (self.cache / part).glob("rows-*.bin"))
         used = sum(path.stat().st_size for path in files)
         return max(1, self._config.data.cache_max_bytes - used)
 
@@ -366,7 +351,7 @@ class _Preparation:
         if quarantine.exists():
             files[QUARANTINE] = quarantine.read_bytes()
         commit_directory(
-            self._cache / _KIND,
+            self.cache / _KIND,
             files,
             kind=_KIND,
             format_version=2,

@@ -21,7 +21,7 @@ from polyrank.training.identity import Identity, compare
 from polyrank.training.journal import LOG, Journal
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import choose_precision
-from polyrank.training.prepare import Prepared
+from polyrank.training.prepared import Prepared
 from polyrank.training.processes import Processes
 from polyrank.training.records import EvaluationRecord, NoticeRecord, Observer, Observers, RunPlan
 from polyrank.training.schedule import Schedule
@@ -174,6 +174,7 @@ class Session:
             seed=config.seed,
             tasks=config.schema_.task_names,
             log=self._prepared.train,
+            whole_requests=bool(config.model.lists),
             stepper=stepper,
             validation=validation,
             state=state,

@@ -70,6 +70,8 @@ class Trainer:
     seed: int
     tasks: tuple[str, ...]
     log: EncodedLog
+    whole_requests: bool
+    """Whether a batch may cut none."""
     stepper: Stepper
     validation: Validation
     state: RunState
@@ -124,6 +126,7 @@ class Trainer:
             shuffle=True,
             rank=self.stepper.processes.rank,
             world=self.stepper.processes.world,
+            whole_requests=self.whole_requests,
         )
 
     def _step(self, batch: Batch) -> None:
