@@ -36,10 +36,7 @@ HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 TWIN = "single-task"
 RESAMPLES, TUNING_SEED, SEEDS = 500, 1000, 5
-GRID = {
-    "training.learning_rate": ("0.0005", "0.001", "0.002"),
-    "model.towers.dropout": ("0.1", "0.3"),
-}
+RATES = {"training.learning_rate": ("0.0005", "0.001", "0.002")}
 GRADUATES = [
     "Associates degree-academic program",
     "Associates degree-occup /vocational",
@@ -60,6 +57,8 @@ class Comparison:
     domain: list[str]
     priors: list[str]
     metrics: Mapping[str, list[str]]
+    grid: Mapping[str, tuple[str, ...]]
+    """What is tried on validation, for every architecture alike."""
     budget: int = 106_000
     """Parameters of each sharing block: about what the example's MMoE has."""
 
@@ -77,6 +76,7 @@ STUDIES = {
         domain=["tab"],
         priors=["user_active_degree", "video"],
         metrics={"binary": ["auc", "gauc"], "duration": ["mae", "xauc"]},
+        grid={**RATES, "model.towers.dropout": ("0.1", "0.3")},
     ),
     "census_income": Comparison(
         example="census.yaml",
@@ -85,6 +85,7 @@ STUDIES = {
         domain=["class_worker"],
         priors=["age_exact", "sex"],
         metrics=BINARY_PAIR,
+        grid=RATES,
     ),
     "census_education": Comparison(
         example="census.yaml",
@@ -112,6 +113,7 @@ STUDIES = {
         domain=["class_worker"],
         priors=["age_exact", "sex"],
         metrics=BINARY_PAIR,
+        grid=RATES,
     ),
 }
 
@@ -191,9 +193,10 @@ def search(
     name: str, names: Iterable[str], root: Path, folder: Path, workers: int
 ) -> dict[str, Any]:
     """The settings of each architecture with the best score on validation."""
+    grid = STUDIES[name].grid
     tries = [
-        tuple(f"{key}={value}" for key, value in zip(GRID, values, strict=True))
-        for values in product(*GRID.values())
+        tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True))
+        for values in product(*grid.values())
     ]
     runs = {
         (architecture, settings): Job(name, architecture, TUNING_SEED, settings, test=False)
@@ -261,7 +264,7 @@ def main() -> None:
         f"# Ways to share, {given.study}, {datetime.date.today()}",
         "",
         f"`python benchmarks/sharing.py {given.study}`; {SEEDS} seeds, {chosen.budget:,} "
-        f"parameters a sharing block (HoME: more), {math.prod(map(len, GRID.values()))} settings "
+        f"parameters a sharing block (HoME: more), {math.prod(map(len, chosen.grid.values()))} settings "
         "tried for each on validation. Test part: the twins' value, then each architecture's "
         "difference to the twins with its 95 % interval over users (rows where there are none) and "
         "seeds.",
