@@ -260,12 +260,13 @@ def main() -> None:
         for name in names
     }
     files = fill([j for row in runs.values() for j in row], given.data_root, folder, given.workers)
+    tries = math.prod(map(len, chosen.grid.values()))
     lines = [
         f"# Ways to share, {given.study}, {datetime.date.today()}",
         "",
         f"`python benchmarks/sharing.py {given.study}`; {SEEDS} seeds, {chosen.budget:,} "
-        f"parameters a sharing block (HoME: more), {math.prod(map(len, chosen.grid.values()))} settings "
-        "tried for each on validation. Test part: the twins' value, then each architecture's "
+        f"parameters a sharing block (HoME: more), {tries} settings tried for each "
+        " on validation. Test part: the twins' value, then each architecture's "
         "difference to the twins with its 95 % interval over users (rows where there are none) and "
         "seeds.",
         "",
