@@ -13,6 +13,7 @@ from polyrank.simulation.examination import examination_curve
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+DAY_MS = 86_400_000
 NUM_ITEM_TRAITS = 4
 """Traits of an item beside its latent vector: clickbait, length and two kinds of quality."""
 
@@ -86,6 +87,15 @@ class FeedConfig(Declared):
     report_rate: Rate = 0.01
     """Reports (bad) per click; above 0, below 1."""
 
+    purchase_delay_days: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    """How long after the click a purchase comes: exponential, with this mean for an item of mean
+    intent to buy and ``exp(-intent / 2)`` times it for others: what is bought often is bought
+    sooner. Days, 0 (at once) to 1,000. Above 0 the log has ``purchase_time_ms``, and no purchase
+    after its cut."""
+    observed_days: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """When the log is cut, in days from its start; at least ``days``; null: at the end of its days.
+    It only matters where purchases are delayed."""
+
     activity_spread: Annotated[float, Field(ge=0, le=3)] = 1.0
     """Standard deviation of log activity; a user's share of requests is proportional to activity;
     0 to 3."""
@@ -103,6 +113,11 @@ class FeedConfig(Declared):
     @model_validator(mode="after")
     def _consistent(self) -> FeedConfig:
         faults = [*self._size_faults(), *self._rate_faults()]
+        if self.observed_days is not None and self.observed_days < self.days:
+            faults.append(
+                f"`observed_days` must be at least `days` {self.days}, got {self.observed_days}; "
+                "raise it"
+            )
         if 0 < self.ranking_noise < 0.01:
             faults.append(
                 f"`ranking_noise` must be 0 or at least 0.01, got {self.ranking_noise}; use 0"
@@ -137,6 +152,18 @@ class FeedConfig(Declared):
                 f"{self.purchase_rate}; lower it"
             )
         return faults
+
+    @property
+    def start_ms(self) -> int:
+        """The start of the log; UTC milliseconds since 1970."""
+        start = datetime.datetime.combine(self.start, datetime.time(), tzinfo=datetime.UTC)
+        return int(start.timestamp()) * 1_000
+
+    @property
+    def observed_until_ms(self) -> int:
+        """When the log is cut; UTC milliseconds since 1970."""
+        days = self.days if self.observed_days is None else self.observed_days
+        return self.start_ms + round(days * DAY_MS)
 
     @property
     def mean_examination(self) -> float:

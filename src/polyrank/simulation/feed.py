@@ -13,9 +13,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from polyrank.errors import ConfigError
-from polyrank.simulation.config import FeedConfig
-from polyrank.simulation.log import TRUTH_PREFIX, Rows, log_schema, log_table
+from polyrank.simulation.config import DAY_MS, FeedConfig
+from polyrank.simulation.log import (
+    LATE_TRUTH,
+    PURCHASE_TIME,
+    TRUTH_PREFIX,
+    Rows,
+    log_schema,
+    log_table,
+)
 from polyrank.simulation.rechunk import rechunk
+from polyrank.simulation.requests import Requests
 from polyrank.simulation.responses import Causes, Labels, Truth
 from polyrank.simulation.world import World
 from polyrank.simulation.writer import write_log
@@ -39,7 +47,8 @@ class Feed:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the log, truth included; ``polyrank.simulation.log`` describes them."""
-        return log_schema(self.config.embedding_dim)
+        late = self.config.purchase_delay_days > 0
+        return log_schema(self.config.embedding_dim, late=late)
 
     def users(self) -> pa.Table:
         """``user_id`` and the user features, one row a user: what the log's rows repeat."""
@@ -126,11 +135,26 @@ class Feed:
             **_label_columns(labels),
             **_truth_columns(causes, truth, examination_RK),
         }
+        if self.config.purchase_delay_days > 0:
+            by_candidate |= self._late(block, requests, labels)
         order = (ranking.order_RK + np.arange(shape[0])[:, None] * shape[1]).ravel()
         return {
             **{name: np.repeat(values, shape[1]) for name, values in by_request.items()},
             **{name: values.ravel()[order] for name, values in by_candidate.items()},
             "propensity": ranking.propensity_RK.ravel(),
+        }
+
+    def _late(self, block: int, requests: Requests, labels: Labels) -> Rows:
+        """What the log has of purchases that have come by its cut, and what is true of all."""
+        delay_RK = self.world.purchase_delays(block, requests)
+        time_RK = requests.time_ms_R[:, None] + np.rint(delay_RK * DAY_MS).astype(np.int64)
+        has_come_RK = labels.purchase & (time_RK <= self.config.observed_until_ms)
+        happens, delay = LATE_TRUTH
+        return {
+            "purchase": has_come_RK.astype(np.int8),
+            PURCHASE_TIME: time_RK,
+            happens: labels.purchase.astype(np.float32),
+            delay: delay_RK.astype(np.float32),
         }
 
 

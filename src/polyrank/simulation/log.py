@@ -25,6 +25,8 @@ click               int8, 0 or 1           every row
 long_view           int8, null = no click  watched long for a video of this length
 purchase            int8, null = no click  only after a long view
 like, report        int8, 0 or 1           0 without click; a report is bad
+purchase_time_ms    int64, null = no       only with ``purchase_delay_days``: UTC milliseconds
+                    purchase so far
 watch_time_s        float32, null = no     seconds; videos loop, so it may exceed the length; at
                     click                  most a day
 truth_*             float32                not observed: for tests only, over **all** rows
@@ -33,7 +35,9 @@ truth_*             float32                not observed: for tests only, over **
 Truth columns: ``relevance`` and ``appeal`` (standard deviations, see ``FeedConfig``),
 ``clickbait``, ``examination`` (probability at this position), ``satisfaction`` (probability that a
 viewer is satisfied), ``click_probability`` given examination, ``long_view_``, ``purchase_``,
-``like_`` and ``report_probability`` given a click, ``watch_time_s`` expected given a click.
+``like_`` and ``report_probability`` given a click, ``watch_time_s`` expected given a click. With
+``purchase_delay_days``: ``purchase``, 1 where a click would end in a purchase, be it after the cut,
+and ``purchase_delay_d``, how many days after it.
 
 U users, N items.
 """
@@ -49,6 +53,10 @@ from polyrank.simulation.streams import distinct_ids
 
 TRUTH_PREFIX = "truth_"
 """What the names of all columns begin with that no real log has."""
+
+PURCHASE_TIME = "purchase_time_ms"
+LATE_TRUTH = (TRUTH_PREFIX + "purchase", TRUTH_PREFIX + "purchase_delay_d")
+"""Of logs with delayed purchases."""
 
 Rows = dict[str, npt.NDArray[np.generic]]
 """Columns of impressions before they become Arrow: equal lengths, users and items by index."""
@@ -80,8 +88,8 @@ _TRUTH = (
 )
 
 
-def log_schema(embedding_dim: int) -> pa.Schema:
-    """Names, order and types of the log's columns."""
+def log_schema(embedding_dim: int, *, late: bool = False) -> pa.Schema:
+    """Names, order and types of the log's columns; ``late``: with those of delayed purchases."""
     text, tiny, real = pa.string(), pa.int8(), pa.float32()
     types = {
         **dict.fromkeys(("user_id", "item_id", "request_id", "time_ms"), pa.int64()),
@@ -104,6 +112,9 @@ def log_schema(embedding_dim: int) -> pa.Schema:
     }
     truth = tuple(TRUTH_PREFIX + name for name in _TRUTH)
     names = (*_KEYS, *_USER_FEATURES, *_ITEM_FEATURES, *_LABELS, *truth)
+    if late:
+        types |= {PURCHASE_TIME: pa.int64(), **dict.fromkeys(LATE_TRUTH, real)}
+        names = (*names[: -len(truth)], PURCHASE_TIME, *truth, *LATE_TRUTH)
     return pa.schema([(name, types[name]) for name in names])
 
 
@@ -132,6 +143,8 @@ def log_table(
         values = joined.get(field.name)
         if values is None:
             mask = ~is_click if field.name in _NULL_WITHOUT_CLICK else None
+            if field.name == PURCHASE_TIME:
+                mask = ~(is_click & rows["purchase"].astype(np.bool_))
             values = pa.array(rows[field.name], type=field.type, mask=mask)
         arrays.append(values)
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -9,13 +9,12 @@ R requests of a block, K candidates.
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from polyrank.simulation.config import FeedConfig
+from polyrank.simulation.config import DAY_MS, FeedConfig
 from polyrank.simulation.items import Items
 from polyrank.simulation.streams import Stream, draw_distinct, generator, gumbel, open_uniform
 from polyrank.simulation.users import Users
@@ -26,7 +25,6 @@ IntArray = npt.NDArray[np.int64]
 SURFACES = ("home", "discover", "related")
 _SURFACE_SHARE = np.array([0.6, 0.3, 0.1])
 _HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
 _HOURLY_WEIGHT = 1.2 + np.cos(2 * np.pi * (np.arange(24) - 20) / 24)
 """Traffic by hour, most of it in the evening."""
 
@@ -84,7 +82,7 @@ def draw_requests(
         item_RK=draw_distinct(items.popularity_N, rng.random(shape)),
         surface_R=rng.choice(len(SURFACES), size=num_drawn, p=_SURFACE_SHARE),
         time_ms_R=time_ms_R,
-        hour_R=time_ms_R % _DAY_MS // _HOUR_MS,
+        hour_R=time_ms_R % DAY_MS // _HOUR_MS,
         gumbel_RK=gumbel(rng, shape),
         fate=Fate(*(open_uniform(rng, shape) for _ in range(5))),
     )
@@ -92,9 +90,7 @@ def draw_requests(
 
 def _times(config: FeedConfig, fraction_R: FloatArray) -> IntArray:
     """The time at each share of the traffic of all days."""
-    start = datetime.datetime.combine(config.start, datetime.time(), tzinfo=datetime.UTC)
-    start_ms = int(start.timestamp()) * 1_000
     traffic = np.concatenate([[0.0], np.cumsum(np.tile(_HOURLY_WEIGHT, config.days))])
     hour_R = np.interp(fraction_R, traffic / traffic[-1], np.arange(len(traffic)))
-    elapsed_R = np.minimum((hour_R * _HOUR_MS).astype(np.int64), config.days * _DAY_MS - 1)
-    return start_ms + elapsed_R
+    elapsed_R = np.minimum((hour_R * _HOUR_MS).astype(np.int64), config.days * DAY_MS - 1)
+    return config.start_ms + elapsed_R

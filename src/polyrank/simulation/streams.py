@@ -26,6 +26,7 @@ class Stream(IntEnum):
     HISTORY = 3
     PILOT = 4
     LOG = 5
+    DELAY = 6
 
 
 def generator(seed: int, stream: Stream, block: int = 0) -> np.random.Generator:

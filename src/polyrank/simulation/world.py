@@ -26,7 +26,7 @@ from polyrank.simulation.responses import (
     find_truth,
     respond,
 )
-from polyrank.simulation.streams import Stream
+from polyrank.simulation.streams import Stream, generator, open_uniform
 from polyrank.simulation.users import build_users
 
 _BLOCK_ROWS = 16_384
@@ -81,6 +81,16 @@ class World:
         """What the users do when shown ``ranking``."""
         examination = self.examination(ranking)
         return respond(self.config, causes, truth, examination, requests.fate)
+
+    def purchase_delays(self, block: int, requests: Requests) -> npt.NDArray[np.float64]:
+        """Days from the click to the purchase, if there is one, of each candidate: (R, K)."""
+        draw_RK = open_uniform(
+            generator(self.config.seed, Stream.DELAY, block), requests.item_RK.shape
+        )
+        mean_RK = self.config.purchase_delay_days * np.exp(
+            -self.items.intent_N[requests.item_RK] / 2
+        )
+        return np.asarray(-np.log(draw_RK) * mean_RK)
 
     def _calibrate(self) -> Intercepts:
         """Fit the scale of the logging score, then the intercepts, to requests no log contains."""
