@@ -265,8 +265,8 @@ def main() -> None:
         f"# Ways to share, {given.study}, {datetime.date.today()}",
         "",
         f"`python benchmarks/sharing.py {given.study}`; {SEEDS} seeds, {chosen.budget:,} "
-        f"parameters a sharing block (HoME: more), {tries} settings tried for each "
-        " on validation. Test part: the twins' value, then each architecture's "
+        f"parameters a sharing block (HoME: more), {tries} settings tried for each on "
+        "validation. Test part: the twins' value, then each architecture's "
         "difference to the twins with its 95 % interval over users (rows where there are none) and "
         "seeds.",
         "",
