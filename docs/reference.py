@@ -32,6 +32,8 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             schema.Binary,
             schema.Regression,
             schema.Duration,
+            schema.Ordinal,
+            schema.Multiclass,
             schema.Keys,
             schema.SideTable,
             schema.Deduplicate,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polyrank.data import TargetStats
 from polyrank.heads import HEADS, Head, masked_mean
-from polyrank.schema import Binary, Duration, Regression, parse
+from polyrank.schema import Binary, Duration, Multiclass, Ordinal, Regression, parse
 
 INFINITE = (-math.inf, math.inf)
 DAY = 86_400_000.0
@@ -76,7 +76,21 @@ CASES: dict[str, tuple[Any, TargetStats, list[float], tuple[float, float]]] = {
         [0.0, 61_802.0, DAY],
         (0.0, DAY),
     ),
+    "cumulative": (
+        Ordinal(name="t", levels=(-1, 2, 2.5, 7)),
+        TargetStats(mean=1.0, std=2.0, count=50, shares=(0.3, 0.4, 0.0, 0.3)),
+        [-1.0, 2.0, 2.5, 7.0],
+        (-1.0, 7.0),
+    ),
+    "softmax": (  # its labels are places of classes; each stands where its name says
+        Multiclass(name="t", classes={"0": 0, "1": 0.5, "2": 2}),
+        TargetStats(mean=0.6, std=0.8, count=50, shares=(0.5, 0.5, 0.0)),
+        [0.0, 1.0, 2.0],
+        (0.0, 2.0),
+    ),
 }
+RISING = sorted(set(CASES) - {"softmax"})
+"""Heads whose prediction follows every logit; of softmax only differences of logits matter."""
 EXTREME = (-1e4, -50.0, 0.0, 50.0, 1e4)
 
 
@@ -107,12 +121,21 @@ class Case:
         return logits_BL.repeat(len(self.labels), 1), labels_B
 
 
-@pytest.fixture(params=sorted(CASES))
-def case(request: pytest.FixtureRequest) -> Case:
-    task, stats, labels, bounds = CASES[request.param]
-    config = parse(HEADS[request.param], {})
+def _case(kind: str) -> Case:
+    task, stats, labels, bounds = CASES[kind]
+    config = parse(HEADS[kind], {})
     config.check(task)
     return Case(config.build(task, stats), labels, bounds)
+
+
+@pytest.fixture(params=sorted(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return _case(request.param)
+
+
+@pytest.fixture(params=RISING)
+def rising(request: pytest.FixtureRequest) -> Case:
+    return _case(request.param)
 
 
 def test_it_starts_with_a_prediction_that_is_a_label_it_may_meet(case: Case) -> None:
@@ -177,20 +200,20 @@ def _slopes_agree(head: Head, logits_BL: Tensor, labels_B: Tensor) -> bool:
     )
 
 
-def test_predictions_never_fall_with_a_single_logit(case: Case) -> None:
+def test_predictions_never_fall_with_a_single_logit(rising: Case) -> None:
     steps = torch.cat([torch.tensor([-1e4]), torch.linspace(-60, 60, 2001), torch.tensor([1e4])])
     torch.manual_seed(1)
-    for place in range(case.head.num_logits):
-        for others in torch.randn(3, case.head.num_logits):
+    for place in range(rising.head.num_logits):
+        for others in torch.randn(3, rising.head.num_logits):
             logits = others.repeat(len(steps), 1)
             logits[:, place] = steps
-            predictions = case.head.predict(logits)
+            predictions = rising.head.predict(logits)
             assert (predictions.diff() >= 0).all()
 
 
-def test_predictions_rise_with_the_logits(case: Case) -> None:
-    logits = case.head.initial_logits() + torch.tensor([[-0.5], [0.0], [0.5]])
-    assert (case.head.predict(logits).diff() > 0).all()
+def test_predictions_rise_with_the_logits(rising: Case) -> None:
+    logits = rising.head.initial_logits() + torch.tensor([[-0.5], [0.0], [0.5]])
+    assert (rising.head.predict(logits).diff() > 0).all()
 
 
 def test_a_row_counts_for_itself(case: Case) -> None:

@@ -281,7 +281,7 @@ def test_auc_of_a_number_is_refused() -> None:
         ([CLICK], {"metrics": ["auc", "auc"]}, "metric 'auc' is given twice"),
         ([CLICK, CLICK], {}, "task 'click' is given twice"),
         ([Task("clik", "binary")], {}, "no predictions of task 'clik'. Did you mean 'click'"),
-        ([Task("click", "ordinal")], {}, "no metric is defined for task 'click'.*Kinds: binary"),
+        ([Task("click", "survival")], {}, "no metric is defined for task 'click'.*Kinds: binary"),
         ([CLICK], {"slices": ["tap"]}, "unknown slice 'tap'. Did you mean 'tab'"),
         ([CLICK], {"confidence": 1.0}, "`confidence` must be between 0 and 1, got 1.0"),
         ([CLICK], {"seed": -1}, "`seed` must be at least 0, got -1"),

@@ -116,8 +116,8 @@ def test_unknown_kinds() -> None:
         "unknown kind 'numerc'",
     )
     assert problem.hint == "Did you mean 'numeric'?"
-    problem = only(changed("tasks.2", "kind", "ordinal?"))
-    assert problem.hint == "Known: binary, duration, regression."
+    problem = only(changed("tasks.2", "kind", "?"))
+    assert problem.hint == "Known: binary, duration, multiclass, ordinal, regression."
 
 
 def test_a_missing_kind() -> None:
@@ -126,7 +126,7 @@ def test_a_missing_kind() -> None:
     problem = only(tree)
     assert problem.where == "run.yaml: tasks.1.kind"
     assert problem.message == "`kind` is missing"
-    assert problem.hint == "Known: binary, duration, regression."
+    assert problem.hint == "Known: binary, duration, multiclass, ordinal, regression."
 
 
 @pytest.mark.parametrize(

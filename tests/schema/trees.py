@@ -115,6 +115,8 @@ def task_trees(draw: st.DrawFn, name: str, parents: list[str]) -> dict[str, Any]
         "missing_values": missing,
     }
     positive = st.floats(1e-12, 1e12)
+    values = st.floats(-1e9, 1e9)
+    without_missing = {key: own for key, own in shared.items() if key != "missing_values"}
     choices = [
         some(
             {"kind": st.just("binary"), "name": st.just(name)},
@@ -131,6 +133,21 @@ def task_trees(draw: st.DrawFn, name: str, parents: list[str]) -> dict[str, Any]
         some(
             {"kind": st.just("duration"), "name": st.just(name)},
             shared | {"unit": st.sampled_from(["ms", "s", "min"]), "limit": positive},
+        ),
+        some(
+            {"kind": st.just("ordinal"), "name": st.just(name)},
+            without_missing
+            | {"levels": st.lists(values, min_size=2, max_size=4, unique=True).map(sorted)},
+        ),
+        some(
+            {
+                "kind": st.just("multiclass"),
+                "name": st.just(name),
+                "classes": st.dictionaries(
+                    st.integers() | st.text(max_size=5), values, min_size=2, max_size=4
+                ).filter(lambda classes: len(set(map(str, classes))) == len(classes)),
+            },
+            without_missing,
         ),
     ]
     return draw(st.one_of(choices))

@@ -26,7 +26,7 @@ from polyrank.data.layout import (
     VectorColumn,
 )
 from polyrank.data.ledger import Ledger
-from polyrank.data.observed import label_values, observed_mask
+from polyrank.data.observed import in_unit, label_values, observed_mask
 from polyrank.data.passes import REFUSED
 from polyrank.data.quarantine import Quarantine
 from polyrank.data.reader import Reader
@@ -55,6 +55,7 @@ __all__ = [
     "TimeSplit",
     "UserSplit",
     "VectorColumn",
+    "in_unit",
     "label_values",
     "load_side_table",
     "observed_mask",

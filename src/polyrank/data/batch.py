@@ -47,7 +47,8 @@ class Batch:
     """float32, (B, dim) each."""
     labels_BT: Tensor | None = None
     """float64 in the label's unit, since an offset (a time, say) may leave float32 nothing of the
-    differences; 0 where not observed (read it through ``observed_BT``)."""
+    differences; of a multiclass task the place of the class among its ``names``. 0 where not
+    observed (read it through ``observed_BT``)."""
     observed_BT: Tensor | None = None
     """bool: the label was observed and its sample space holds."""
     weight_B: Tensor | None = None

@@ -5,7 +5,7 @@ Null and NaN mean missing, and missing is allowed unless a rule says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,22 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, nulls_of, plain
 from polyrank.data.faults import Fault, Rule, broken
-from polyrank.schema import Binary, Duration, Keys, Numeric, Regression, Schema, Task
+from polyrank.data.observed import class_codes, unobserved
+from polyrank.schema import (
+    Binary,
+    Duration,
+    Keys,
+    Multiclass,
+    Numeric,
+    Ordinal,
+    Regression,
+    Schema,
+    Task,
+)
+from polyrank.schema.tasks import class_name
 
+_MOST_TOLD = 8
+"""Levels or classes that a message names."""
 Bad = Callable[[Any], NDArray[np.bool_]]
 """From a column in its type handed on to the rows that break the rule."""
 
@@ -132,6 +146,24 @@ def _label_rules(task: Task) -> Iterator[tuple[str, str, Bad]]:
             )
         case Regression():
             yield from _bounds(task)
+        case Ordinal():
+            yield (
+                f"the label is one of {_some(map(class_name, task.levels))}",
+                "Mend it, add it to `levels`, or list it in `missing_values`.",
+                _not_among(task.levels),
+            )
+        case Multiclass():
+            yield (
+                f"the label is one of {_some(task.names)}",
+                "Add it to `classes` with what it is worth, or list it in `missing_values`.",
+                lambda array: np.isnan(class_codes(array, task)) & ~unobserved(array),
+            )
+
+
+def _some(names: Iterable[str]) -> str:
+    told = list(names)
+    more = f", ... ({len(told)} in all)" if len(told) > _MOST_TOLD else ""
+    return ", ".join(told[:_MOST_TOLD]) + more
 
 
 def _bounds(task: Regression) -> Iterator[tuple[str, str, Bad]]:
@@ -203,6 +235,14 @@ def _not_binary(array: Any) -> NDArray[np.bool_]:
 
 def _negative(array: Any) -> NDArray[np.bool_]:
     return floats_of(array) < 0
+
+
+def _not_among(levels: tuple[float, ...]) -> Bad:
+    def bad(array: Any) -> NDArray[np.bool_]:
+        value_B = floats_of(array)
+        return ~np.isin(value_B, levels) & ~np.isnan(value_B)
+
+    return bad
 
 
 def _above(limit: float) -> Bad:

@@ -75,6 +75,9 @@ class TargetStats:
     the Kaplan-Meier estimate (JASA 1958), whose unknown tail is put on the largest label."""
     groups: LengthGroups | None = None
     """Of a duration whose lengths are known."""
+    shares: tuple[float, ...] = ()
+    """Of an ordinal or multiclass task: how often each of its ``values`` is the label; they add up
+    to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)

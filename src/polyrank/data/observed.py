@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polyrank.data.arrays import floats_of, is_text, nulls_of
 from polyrank.data.ledger import LabelCount
 from polyrank.errors import DataError
-from polyrank.schema import Binary, Schema, Task
+from polyrank.schema import Binary, Multiclass, Schema, Task
 
 Rows = NDArray[np.bool_]
 
@@ -48,11 +48,46 @@ def outside_counts(table: pa.Table, schema: Schema, rows: dict[str, Rows]) -> di
 
 
 def label_values(table: pa.Table, task: Task) -> NDArray[np.float64]:
-    """The labels of a task as numbers, NaN where null; with ``positive``, 0 and 1."""
+    """The labels of a task in the user's unit, NaN where null.
+
+    With ``positive``, 0 and 1; of a multiclass task, what each class is worth.
+    """
+    return in_unit(task, label_codes(table, task))
+
+
+def label_codes(table: pa.Table, task: Task) -> NDArray[np.float64]:
+    """The labels of a task as batches carry them, NaN where null.
+
+    Of a multiclass task the place of each class among ``names``, else as ``label_values``.
+    """
     array = _column(table, task.label)
     if isinstance(task, Binary) and task.positive:
-        return np.where(_missing(array), np.nan, _listed(array, task.positive))
+        return np.where(unobserved(array), np.nan, _listed(array, task.positive))
+    if isinstance(task, Multiclass):
+        return class_codes(array, task)
     return floats_of(array)
+
+
+def in_unit(task: Task, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Labels of a task as batches carry them, in the user's unit; NaN stays NaN."""
+    if not isinstance(task, Multiclass):
+        return codes
+    worths = np.array([*task.values, np.nan])
+    places = np.where(np.isnan(codes), len(task.values), codes)
+    return worths[places.astype(np.int64)]
+
+
+def class_codes(array: Any, task: Multiclass) -> NDArray[np.float64]:
+    """The place of each value among the ``names`` of a task, NaN where it is none of them."""
+    if is_text(array.type):
+        found = pc.index_in(array, value_set=pa.array(task.names).cast(array.type))
+        return floats_of(found)
+    value_B = floats_of(array)
+    code_B = np.full(len(value_B), np.nan)
+    for place, number in enumerate(task.numbers):
+        if number is not None:
+            code_B[value_B == number] = place
+    return code_B
 
 
 def count_labels(table: pa.Table, task: Task, observed_B: Rows) -> LabelCount:
@@ -100,7 +135,7 @@ def is_one(table: pa.Table, task: Task) -> Rows:
 
 
 def _own(table: pa.Table, task: Task) -> Rows:
-    seen = ~_missing(_column(table, task.label))
+    seen = ~unobserved(_column(table, task.label))
     if task.mask is not None:
         seen &= floats_of(_column(table, task.mask)) == 1
     return seen
@@ -113,7 +148,8 @@ def _inside(own: Rows, ones: dict[str, Rows], space: tuple[str, ...]) -> Rows:
     return inside
 
 
-def _missing(array: Any) -> Rows:
+def unobserved(array: Any) -> Rows:
+    """Where a column of labels is null or NaN."""
     if is_text(array.type):
         return nulls_of(array)
     return np.isnan(floats_of(array))

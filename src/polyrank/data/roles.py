@@ -12,7 +12,17 @@ from typing import Literal
 
 from polyrank.data.sources.base import Need
 from polyrank.errors import ConfigError
-from polyrank.schema import Bag, Binary, Embedding, Feature, Numeric, Schema, Sequence, Task
+from polyrank.schema import (
+    Bag,
+    Binary,
+    Embedding,
+    Feature,
+    Multiclass,
+    Numeric,
+    Schema,
+    Sequence,
+    Task,
+)
 
 Role = Literal[
     "id",  # one id: int64 or text
@@ -22,6 +32,7 @@ Role = Literal[
     "vector",  # a list of `dim` finite floats
     "label",  # float64; null and NaN were not observed
     "named_label",  # numbers or text, some of which mean 1
+    "class",  # numbers or text, each one of several classes
     "mask",  # 0 or 1
     "time",  # a whole number, a date or a timestamp
     "position",  # a whole number from 1
@@ -98,7 +109,7 @@ class Wanted:
             return Need("id", texts)
         if "time" in self.roles:
             return Need("time", texts)
-        if "named_label" in self.roles:
+        if self.roles & {"named_label", "class"}:
             positive = [value for use in self.uses for value in use.positive]
             return Need("text" if any(isinstance(v, str) for v in positive) else "number", texts)
         if self.roles & {"number", "label", "mask", "amount"}:
@@ -188,6 +199,10 @@ def _label_use(task: Task) -> Use:
     owner = f"label of task {task.name!r}"
     if isinstance(task, Binary) and task.positive:
         return Use("named_label", owner, task.missing_values, positive=task.positive)
+    if isinstance(task, Multiclass):
+        pairs = zip(task.names, task.numbers, strict=True)
+        named = tuple(name if number is None else number for name, number in pairs)
+        return Use("class", owner, task.missing_values, positive=named)
     cure = "" if isinstance(task, Binary) else "Cast it to a number; a time span to seconds, say."
     return Use("label", owner, task.missing_values, cure=cure)
 

@@ -24,6 +24,7 @@ _CURES: dict[Role, str] = {
     "vector": "Give a list of floats (CSV cannot hold one: use Parquet).",
     "label": "Cast it to a number, or list the values that mean 1 in `positive`.",
     "named_label": "List values of the column's own type in `positive`.",
+    "class": "Name the column's own values in `classes`.",
     "mask": "Write 1 where the label was observed, else 0.",
     "time": "Give int64, a date or a timestamp.",
     "position": "Cast it to int64.",
@@ -39,6 +40,7 @@ _SAYS: dict[Role, str] = {
     "vector": "it needs a list of floats",
     "label": "a label is a number",
     "named_label": "its `positive` values are of another type",
+    "class": "its `classes` are of another type",
     "mask": "a mask is 0 or 1",
     "time": "a time is an integer, a date or a timestamp",
     "position": "a position is an integer",
@@ -77,6 +79,7 @@ _FAMILIES: dict[Role, set[str]] = {
     "number": _NUMBERS,
     "label": _NUMBERS,
     "named_label": _NUMBERS | {"text"},
+    "class": _NUMBERS | {"text"},
     "mask": _NUMBERS,
     "time": {"int", "float", "whole", "date", "timestamp", "null"},
     "position": {"int", "float", "whole", "null"},
@@ -100,6 +103,8 @@ def _accepts(use: Use, dtype: Any) -> bool:
         return _accepts_list(use.role, family(plain_type(dtype).value_type))
     if use.role == "named_label" and kind != "null":
         return any(isinstance(value, str) == (kind == "text") for value in use.positive)
+    if use.role == "class" and kind in _NUMBERS - {"null"}:
+        return any(isinstance(value, int) for value in use.positive)
     return kind in _FAMILIES[use.role]
 
 
@@ -172,7 +177,7 @@ def _canonical_time(plain: Sequence[Any]) -> Any:
 def _canonical_other(wanted: Wanted, plain: Sequence[Any]) -> Any:
     """Labels by name, and columns that are only compared or passed on."""
     kinds = {family(dtype) for dtype in plain}
-    if "named_label" in wanted.roles:
+    if wanted.roles & {"named_label", "class"}:
         if "text" in kinds:
             return pa.large_string() if kinds == {"text"} else None
         return pa.float64()

@@ -20,7 +20,7 @@ from polyrank.evaluation._sums import Sums
 Statistic = Callable[[Draw], Measure]
 
 BINARY = frozenset({"binary"})
-CONTINUOUS = frozenset({"regression", "duration"})
+CONTINUOUS = frozenset({"regression", "duration", "ordinal", "multiclass"})
 NONNEGATIVE = frozenset({"binary", "duration"})
 
 

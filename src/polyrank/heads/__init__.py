@@ -23,6 +23,8 @@ from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Obj
 from polyrank.heads.lists import LISTS, AnyList, ListConfig, ListObjective, list_faults
 from polyrank.heads.log_normal import LogNormal, LogNormalHead
 from polyrank.heads.mse import MSE, MSEHead
+from polyrank.heads.multiclass import Softmax, SoftmaxHead
+from polyrank.heads.ordinal import Cumulative, CumulativeHead
 from polyrank.heads.quantile import Quantile, QuantileHead
 from polyrank.heads.regression import Huber, RegressionHead
 from polyrank.heads.tweedie import Tweedie, TweedieHead
@@ -31,7 +33,17 @@ from polyrank.heads.ziln import ZILN, ZILNHead
 from polyrank.schema import Task
 
 AnyHead = Annotated[
-    CrossEntropy | Huber | MSE | Quantile | Tweedie | ZILN | Log1p | LogNormal | WLR,
+    CrossEntropy
+    | Huber
+    | MSE
+    | Quantile
+    | Tweedie
+    | ZILN
+    | Log1p
+    | LogNormal
+    | WLR
+    | Cumulative
+    | Softmax,
     Field(discriminator="kind"),
 ]
 
@@ -46,12 +58,20 @@ HEADS: Mapping[str, type[HeadConfig]] = MappingProxyType(
         "log1p": Log1p,
         "log_normal": LogNormal,
         "wlr": WLR,
+        "cumulative": Cumulative,
+        "softmax": Softmax,
     }
 )
 """By ``kind``."""
 
 DEFAULT_HEADS: Mapping[str, HeadConfig] = MappingProxyType(
-    {"binary": CrossEntropy(), "regression": Huber(), "duration": Log1p()}
+    {
+        "binary": CrossEntropy(),
+        "regression": Huber(),
+        "duration": Log1p(),
+        "ordinal": Cumulative(),
+        "multiclass": Softmax(),
+    }
 )
 """By kind of task: what stands on a task whose head is not named."""
 
@@ -76,6 +96,8 @@ __all__ = [
     "AnyList",
     "BinaryHead",
     "CrossEntropy",
+    "Cumulative",
+    "CumulativeHead",
     "DurationHead",
     "Extras",
     "FunnelConfig",
@@ -95,6 +117,8 @@ __all__ = [
     "Quantile",
     "QuantileHead",
     "RegressionHead",
+    "Softmax",
+    "SoftmaxHead",
     "Tweedie",
     "TweedieHead",
     "WLRHead",

@@ -43,7 +43,13 @@ class Head(ABC):
 
     @abstractmethod
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
-        """(B,) float64 predictions in the label's unit, never decreasing in a single logit."""
+        """(B,) float64 predictions in the label's unit, never decreasing in a single logit, but
+        of ``softmax``."""
+
+    def further(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Mapping[str, Tensor]:
+        """(B,) float64 by name, in the label's unit: quantiles, ``p10`` at level 0.1; or none."""
+        del logits_BL, extras
+        return {}
 
 
 class HeadConfig(Declared, ABC):

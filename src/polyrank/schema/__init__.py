@@ -31,7 +31,7 @@ from polyrank.schema.parse import parse
 from polyrank.schema.refusal import Faults
 from polyrank.schema.render import to_yaml
 from polyrank.schema.schema import Schema
-from polyrank.schema.tasks import Binary, Duration, Regression, Task
+from polyrank.schema.tasks import Binary, Duration, Multiclass, Ordinal, Regression, Task
 
 if TYPE_CHECKING:
     from polyrank.schema.guess import Guess, guess_schema
@@ -48,7 +48,9 @@ __all__ = [
     "Feature",
     "Guess",
     "Keys",
+    "Multiclass",
     "Numeric",
+    "Ordinal",
     "Regression",
     "Schema",
     "Sequence",

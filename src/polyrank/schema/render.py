@@ -102,6 +102,8 @@ def _value(value: object) -> str:
         return _text(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):
+        return _mapping({_text(key): entry for key, entry in value.items()})
     return repr(value)
 
 

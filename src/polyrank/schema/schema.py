@@ -21,7 +21,7 @@ from polyrank.schema.features import (
 )
 from polyrank.schema.model import Declared
 from polyrank.schema.refusal import Faults
-from polyrank.schema.tasks import Binary, Duration, Regression, Task
+from polyrank.schema.tasks import Binary, Duration, Multiclass, Ordinal, Regression, Task
 
 Fault = tuple[str, str]
 """Where in the schema, and what is wrong."""
@@ -72,7 +72,7 @@ class Schema(Declared):
         """
         return _called(name, self.features, "feature")
 
-    def task(self, name: str) -> Binary | Regression | Duration:
+    def task(self, name: str) -> Binary | Regression | Duration | Ordinal | Multiclass:
         """The task called ``name``.
 
         Raises:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
 from polyrank.schema.model import Column, Declared, Name
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
+MOST_CLASSES = 256
+"""Levels or classes of a task: each is a logit of its own."""
+Value = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class _Task(Declared):
@@ -92,4 +100,103 @@ class Duration(_Task):
         return {"ms": 1e-3, "s": 1.0, "min": 60.0}[self.unit]
 
 
-Task = Annotated[Binary | Regression | Duration, Field(discriminator="kind")]
+class Ordinal(_Task):
+    """A grade of a few levels, such as stars; by default cumulative logits.
+
+    Labels are the levels. Predicted is the expected level.
+    """
+
+    kind: Literal["ordinal"] = "ordinal"
+    levels: tuple[Value, ...] = (1, 2, 3, 4, 5)
+    """The numbers that a label may be, rising."""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The levels."""
+        return self.levels
+
+    @model_validator(mode="after")
+    def _levels_rise(self) -> Ordinal:
+        _require_several(len(self.levels), "`levels`")
+        if any(low >= high for low, high in pairwise(self.levels)):
+            told = ", ".join(f"{level:g}" for level in self.levels)
+            raise ValueError(f"`levels` must rise, got {told}; sort them and name each once")
+        _refuse_as_missing(self.missing_values, map(class_name, self.levels), "`levels`")
+        return self
+
+
+class Multiclass(_Task):
+    """One of several classes, such as reactions, each of which is worth something; by default
+    softmax.
+
+    Labels are the names of classes. Predicted is the expected worth.
+    """
+
+    kind: Literal["multiclass"] = "multiclass"
+    classes: dict[str, Value]
+    """By class, text or a whole number, what it is worth: ``{none: 0, like: 1, love: 3}``. Their
+    order says nothing."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes by rising worth, those of one worth by name."""
+        return tuple(sorted(self.classes, key=lambda name: (self.classes[name], name)))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What each of ``names`` is worth."""
+        return tuple(self.classes[name] for name in self.names)
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """Each of ``names`` as the whole number that it is; None where it is text."""
+        return tuple(int(name) if _WHOLE.fullmatch(name) else None for name in self.names)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_text(cls, tree: object) -> object:
+        classes = tree.get("classes") if isinstance(tree, dict) else None
+        if not isinstance(tree, dict) or not isinstance(classes, Mapping):
+            return tree
+        for name in classes:
+            if isinstance(name, bool) or not isinstance(name, int | str):
+                raise ValueError(
+                    f"`classes` names {name!r}; a class is text or a whole number: write it so, "
+                    "text in quotes"
+                )
+        named = {str(name): worth for name, worth in classes.items()}
+        if len(named) < len(classes):
+            raise ValueError("`classes` names a number both as such and as text; name it once")
+        return {**tree, "classes": named}
+
+    @model_validator(mode="after")
+    def _missing_is_no_class(self) -> Multiclass:
+        _require_several(len(self.classes), "`classes`")
+        _refuse_as_missing(self.missing_values, self.classes, "`classes`")
+        return self
+
+
+def class_name(value: int | float | str) -> str:
+    """A value as the text of a class: 3 and 3.0 are "3"."""
+    whole = not isinstance(value, str) and float(value).is_integer() and abs(value) < 1e15
+    return str(int(value)) if whole else str(value)
+
+
+def _require_several(count: int, where: str) -> None:
+    if not 2 <= count <= MOST_CLASSES:
+        cure = "name every one that a label may be" if count < 2 else "put some together"
+        raise ValueError(f"{where} must be 2 to {MOST_CLASSES}, got {count}; {cure}")
+
+
+def _refuse_as_missing(
+    missing: Iterable[int | float | str], known: Iterable[str], where: str
+) -> None:
+    told = set(known)
+    for value in missing:
+        if class_name(value) in told:
+            raise ValueError(
+                f"`missing_values` names {value!r}, which {where} names, too; leave it out of one"
+            )
+
+
+Task = Annotated[Binary | Regression | Duration | Ordinal | Multiclass, Field(discriminator="kind")]

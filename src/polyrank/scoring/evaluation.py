@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.config import EvaluationConfig
-from polyrank.data import Batch, open_log
+from polyrank.data import Batch, in_unit, open_log
 from polyrank.errors import ConfigError
 from polyrank.evaluation import (
     Comparison,
@@ -214,7 +214,9 @@ def _observations(
     observed_BT = batch.observed_BT.numpy()
     return Observations(
         predictions=predictions,
-        labels={task: labels_BT[:, place] for place, task in enumerate(schema.task_names)},
+        labels={
+            task.name: in_unit(task, labels_BT[:, place]) for place, task in enumerate(schema.tasks)
+        },
         masks={task: observed_BT[:, place] for place, task in enumerate(schema.task_names)},
         weights=batch.weight_B.double().numpy(),
         keep_rates=schema.keep_rates,

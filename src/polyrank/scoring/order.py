@@ -26,8 +26,8 @@ def default_weights(schema: Schema, layout: Layout) -> dict[str, float]:
     A task weighs 1 over its typical value in the training split times the rates of its sample
     space, the factors by which ``score`` multiplies it; negative where ``sign`` is bad. Typical is
     the rate of a binary task, with all negatives that the log dropped; exp(mean log) - 1 of a
-    duration; the root mean square of a regression, whose mean may be 0. It is a start, not a
-    choice: give ``by`` to rank by what you value.
+    duration; the root mean square of any other, whose mean may be 0. It is a start, not a choice:
+    give ``by`` to rank by what you value.
     """
     typical = {task.name: _typical(task, layout.targets[task.name]) for task in schema.tasks}
     weights = {}
@@ -43,9 +43,9 @@ def score(
     """(N,) weighted sum of the tasks' predictions.
 
     A task within another is multiplied by the probabilities of its sample space, so that
-    P(purchase | click) enters as P(click and purchase). What a binary task adds is an expected
-    value; what a duration or regression adds is not, since their heads predict what minimises a
-    Huber loss: a value between median and mean, for durations one near the median.
+    P(purchase | click) enters as P(click and purchase). What a binary, ordinal or multiclass task
+    adds is an expected value; what a duration or regression adds is not, since their heads predict
+    what minimises a Huber loss: a value between median and mean, for durations one near the median.
 
     Raises:
         ConfigError: A weight names no task or is not finite, or all are 0.

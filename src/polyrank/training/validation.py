@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from polyrank.config import Select
-from polyrank.data import Batch, EncodedLog
+from polyrank.data import Batch, EncodedLog, in_unit
 from polyrank.errors import DivergedError
 from polyrank.evaluation import Evaluation, Observations
 from polyrank.model import RankingModel
@@ -151,7 +151,7 @@ class Truth:
 
         return cls(
             schema=schema,
-            labels_NT=join(lambda part: part.labels_BT),
+            labels_NT=_in_units(join(lambda part: part.labels_BT), schema),
             observed_NT=join(lambda part: part.observed_BT),
             weight_N=join(lambda part: part.weight_B),
             groups={name: join(partial(_codes, name)) for name in parts[0].groups or {}},
@@ -171,6 +171,11 @@ class Truth:
             keep_rates=self.schema.keep_rates,
             groups=self.groups,
         )
+
+
+def _in_units(labels_NT: NDArray[np.float64], schema: Schema) -> NDArray[np.float64]:
+    columns = zip(schema.tasks, labels_NT.T, strict=True)
+    return np.stack([in_unit(task, label_N) for task, label_N in columns], axis=1)
 
 
 def _codes(name: str, batch: Batch) -> torch.Tensor:

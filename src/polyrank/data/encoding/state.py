@@ -18,7 +18,18 @@ from polyrank.data.encoding.numeric import LARGEST, MAX_SCORE, Scaler
 from polyrank.data.encoding.vocabulary import Buckets, Vocabulary
 from polyrank.data.layout import LengthGroups, TargetStats
 from polyrank.errors import ArtefactError
-from polyrank.schema import Bag, Binary, Categorical, Declared, Numeric, Schema, Task
+from polyrank.schema import (
+    Bag,
+    Categorical,
+    Declared,
+    Duration,
+    Multiclass,
+    Numeric,
+    Ordinal,
+    Regression,
+    Schema,
+    Task,
+)
 
 Array: TypeAlias = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -180,6 +191,8 @@ def _describe_target(stats: TargetStats) -> _Target:
 
 def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
     parts: dict[str, Array] = {}
+    if stats.shares:
+        parts[f"{name}.label_shares"] = np.array(stats.shares)
     if stats.quantiles:
         parts[f"{name}.label_quantiles"] = np.array(stats.quantiles)
     if stats.groups is not None:
@@ -190,7 +203,7 @@ def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
 
 def _restore_target(task: Task, meta: _Target, parts: _Parts) -> TargetStats:
     quantiles = np.empty(0)
-    if not isinstance(task, Binary):
+    if isinstance(task, Regression | Duration):
         quantiles = _rising(parts.take(f"{task.name}.label_quantiles", np.float64, WHOLE + 1), task)
     return TargetStats(
         mean=meta.mean,
@@ -198,7 +211,15 @@ def _restore_target(task: Task, meta: _Target, parts: _Parts) -> TargetStats:
         count=meta.count,
         quantiles=tuple(quantiles.tolist()),
         groups=_restore_groups(task, meta.num_groups, parts) if meta.num_groups else None,
+        shares=_restore_shares(task, parts) if isinstance(task, Ordinal | Multiclass) else (),
     )
+
+
+def _restore_shares(task: Ordinal | Multiclass, parts: _Parts) -> tuple[float, ...]:
+    shares = parts.take(f"{task.name}.label_shares", np.float64, len(task.values))
+    if not (shares >= 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
+        raise _refuse("shares of levels or classes do not add up to 1", f"task {task.name!r}")
+    return tuple(shares.tolist())
 
 
 def _restore_groups(task: Task, num_groups: int, parts: _Parts) -> LengthGroups:

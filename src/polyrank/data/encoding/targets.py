@@ -12,25 +12,32 @@ from numpy.typing import NDArray
 from polyrank.data.encoding.distribution import LabelFit
 from polyrank.data.encoding.moments import Moments
 from polyrank.data.encoding.numeric import FLOAT32, as_numbers
+from polyrank.data.encoding.shares import Shares
 from polyrank.data.faults import refuse
 from polyrank.data.layout import TargetStats
 from polyrank.data.ledger import LabelCount
-from polyrank.data.observed import count_labels, label_values, observed_mask, unlearnable
+from polyrank.data.observed import (
+    count_labels,
+    in_unit,
+    label_codes,
+    observed_mask,
+    unlearnable,
+)
 from polyrank.errors import DataError
-from polyrank.schema import Binary, Duration, Schema, Task
+from polyrank.schema import Duration, Multiclass, Ordinal, Regression, Schema, Task
 
 _LEAST = float(np.finfo(np.float32).tiny)
 
 
 def labels_of(schema: Schema, table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Labels (B, T) in their own units, 0 where not observed, and where they were (B, T).
+    """Labels (B, T) as batches carry them, 0 where not observed, and where they were (B, T).
 
     Raises:
         DataError: An observed label is infinite or beyond float32.
     """
     observed = observed_mask(table, schema)
     labels = {
-        task.name: np.where(observed[task.name], label_values(table, task), 0.0)
+        task.name: np.where(observed[task.name], label_codes(table, task), 0.0)
         for task in schema.tasks
     }
     for task in schema.tasks:
@@ -78,7 +85,12 @@ class TargetFit:
         self._distributions = {
             task.name: LabelFit(schema, task, seed)
             for task in schema.tasks
-            if not isinstance(task, Binary)
+            if isinstance(task, Regression | Duration)
+        }
+        self._shares = {
+            task.name: Shares(task)
+            for task in schema.tasks
+            if isinstance(task, Ordinal | Multiclass)
         }
         self._moments = {name: Moments() for name in schema.task_names}
         self._labels = {name: LabelCount() for name in schema.task_names}
@@ -94,6 +106,8 @@ class TargetFit:
             if task.name in self._distributions:
                 found = table.filter(pa.array(seen))
                 self._distributions[task.name].add(found, labels[seen, place], weights[seen])
+            if task.name in self._shares:
+                self._shares[task.name].add(labels[seen, place], weights[seen])
             counted = seen & (weights > 0)
             self._labels[task.name].add(count_labels(table, task, counted))
 
@@ -116,6 +130,7 @@ class TargetFit:
                 count=moments.count,
                 quantiles=() if fit is None else fit.quantiles(),
                 groups=None if fit is None else fit.groups(),
+                shares=self._shares[name].result() if name in self._shares else (),
             )
         return stats
 
@@ -124,4 +139,4 @@ def _regressed(task: Task, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The label in the space in which its head regresses it."""
     if isinstance(task, Duration):
         return np.log1p(values * task.seconds_per_unit)
-    return values
+    return in_unit(task, values)

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from polyrank.schema import Binary, Duration, Schema
+from polyrank.schema import Binary, Duration, Multiclass, Ordinal, Schema
 
 
 def quantity(schema: Schema, name: str) -> str:
@@ -19,5 +19,7 @@ def quantity(schema: Schema, name: str) -> str:
     space = f" | {given}" if given else ""
     if isinstance(task, Binary):
         return f"P({name} = 1{space})"
+    if isinstance(task, Ordinal | Multiclass):
+        return f"E({'worth of ' if isinstance(task, Multiclass) else ''}{name}{space})"
     unit = f" in {task.unit}" if isinstance(task, Duration) else ""
     return f"{name}{unit}{space}"
