@@ -383,6 +383,7 @@ def unpadded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("polyrank.") and hasattr(module, "padded_width"):
             monkeypatch.setattr(module, "padded_width", lambda width: width)
+    monkeypatch.setattr("polyrank.layers.mixing.padded_sums", lambda num_sums, size: num_sums)
 
 
 def _fused_flops(x_shape: Any, weight_shape: Any, *_: Any, **__: Any) -> int:
