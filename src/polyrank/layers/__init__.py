@@ -20,7 +20,7 @@ from polyrank.layers.cross import CrossLayers
 from polyrank.layers.experts import PackedExperts
 from polyrank.layers.gates import Gates
 from polyrank.layers.inputs import Block, InputLayer, InputSpec
-from polyrank.layers.mixing import mix
+from polyrank.layers.mixing import mix, weighted_sums
 from polyrank.layers.mlp import MLP, Tower
 from polyrank.layers.padding import ROW_MULTIPLE, WIDTH_MULTIPLE, pad_rows, padded_width
 from polyrank.layers.parallel import ParallelLayers
@@ -53,4 +53,5 @@ __all__ = [
     "pieces",
     "segment_sum",
     "spread",
+    "weighted_sums",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polyrank.layers import Gates, PackedExperts
+from polyrank.layers import Gates, PackedExperts, weighted_sums
 from polyrank.sharing.base import EVERYONE, Shared, Sharing
 from polyrank.sharing.gated import Balance, Gated
 
@@ -179,7 +179,7 @@ class Level(nn.Module):
         num_gates, num_experts = self._shape
         spread_BX = weights_BW.new_zeros(len(weights_BW), num_gates * num_experts)
         spread_BX = spread_BX.index_copy(1, self.places_W, weights_BW)
-        return torch.bmm(spread_BX.view(-1, num_gates, num_experts), experts_BEH).unbind(1)
+        return weighted_sums(spread_BX.view(-1, num_gates, num_experts), experts_BEH).unbind(1)
 
 
 class Reader(nn.Module):

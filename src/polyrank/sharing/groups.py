@@ -15,7 +15,7 @@ from polyrank.layers import InputSpec
 from polyrank.schema import Faults, Schema
 from polyrank.schema.model import Name
 from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
-from polyrank.sharing.task_groups import listed_twice, remaining, strangers
+from polyrank.sharing.task_groups import in_order_of, listed_twice, remaining, strangers
 
 if TYPE_CHECKING:
     from polyrank.sharing import AnySharing
@@ -175,7 +175,8 @@ class Groups(SharingConfig):
             inside = self.sharing.grown(old.sharing, tasks, joined)
         except Faults as error:
             raise Faults((_placed(where), message) for where, message in error.faults) from None
-        return self.model_copy(update={"sharing": inside})
+        groups = in_order_of(old.groups, self.groups)
+        return self.model_copy(update={"groups": groups, "sharing": inside})
 
     def without(self, added: Sequence[str]) -> Self:
         """Without the tasks, and without groups of these alone."""

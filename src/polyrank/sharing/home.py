@@ -20,7 +20,7 @@ from polyrank.layers import Gates, InputSpec, PackedExperts, mix, padded_width
 from polyrank.schema import Faults, Schema
 from polyrank.schema.model import Name
 from polyrank.sharing.base import EVERYONE, Shared, Sharing, SharingConfig
-from polyrank.sharing.task_groups import listed_twice, remaining, strangers
+from polyrank.sharing.task_groups import in_order_of, listed_twice, remaining, strangers
 
 
 class FeatureGate(nn.Module):
@@ -269,7 +269,8 @@ class HoME(SharingConfig):
         Raises:
             Faults: A group of further tasks alone: the shared gate of level 1 would see it.
         """
-        del old, added
+        del added
+        assert isinstance(old, HoME), "an architecture grows out of its own kind"
         fresh = [name for name, own in self.groups.items() if set(own).isdisjoint(tasks)]
         if fresh:
             known = ", ".join(name for name in self.groups if name not in fresh)
@@ -281,7 +282,7 @@ class HoME(SharingConfig):
                 )
                 for name in fresh
             )
-        return self
+        return self.model_copy(update={"groups": in_order_of(old.groups, self.groups)})
 
     def without(self, added: Sequence[str]) -> Self:
         """Without the tasks, and without groups of these alone."""

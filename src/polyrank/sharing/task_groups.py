@@ -46,6 +46,13 @@ def strangers(groups: Groups, tasks: Sequence[str]) -> Iterator[tuple[str, str]]
 
 
 def remaining(groups: Groups, gone: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The groups without these tasks, and without groups that are then empty."""
-    left = {group: tuple(task for task in own if task not in gone) for group, own in groups.items()}
+    """The groups without these tasks, each in the order of names, and without empty ones."""
+    left = {group: tuple(sorted(set(own) - set(gone))) for group, own in groups.items()}
     return {group: own for group, own in left.items() if own}
+
+
+def in_order_of(old: Groups, groups: Groups) -> dict[str, tuple[str, ...]]:
+    """Groups of ``old`` in its order, then the others, so that sums over groups keep their bits."""
+    places = {name: place for place, name in enumerate(old)}
+    names = sorted(groups, key=lambda name: places.get(name, len(places)))
+    return {name: tuple(groups[name]) for name in names}

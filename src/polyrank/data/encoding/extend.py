@@ -25,7 +25,7 @@ def extend(old: Fitted, new: Fitted, schema: Schema, *, grow: bool) -> Fitted:
         new: Fitted on the further log; gives the tasks that ``old`` lacks.
         schema: Of ``new``; its features are those of ``old``.
         grow: Whether ids that only ``new`` has get rows behind those there, as many as ``max_size``
-            leaves room for.
+            leaves room for; never on the side ``bias``, which no prediction reads.
 
     Raises:
         DataError: Ids of another kind than before.
@@ -51,7 +51,7 @@ def _extended(
     if isinstance(old, Buckets) or isinstance(new, Buckets):
         assert isinstance(old, Buckets), "the feature is declared as it was"
         return Buckets(old.num_buckets, old.key, old.kind or new.kind)
-    if not grow or new.kind is None:
+    if not grow or new.kind is None or feature.side == "bias":
         return old
     if old.kind is None:
         return new

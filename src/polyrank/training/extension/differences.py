@@ -1,8 +1,8 @@
 """What a configuration may not say differently from the model that it starts from.
 
 The sections ``model`` and ``schema`` say what weights and predictions mean. They stay, but for
-further tasks. Data, training, balance and evaluation are the run's own; so are ``model.lists``,
-terms of the loss that leave no trace in the network, and ``model.seed_offset``.
+further tasks. Data, training, balance and evaluation are the run's own, as is
+``model.seed_offset``.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from polyrank.errors import ConfigError, counted
 from polyrank.heads import DEFAULT_HEADS
 from polyrank.interactions import Interaction
 from polyrank.model import ModelConfig
-from polyrank.schema import Declared, Faults, Schema
+from polyrank.schema import Declared, Faults, Schema, Task
 from polyrank.training.extension.parent import Parent
 
-_FREE = {"seed_offset", "lists"}
-_BY_TASK = {"heads", "sharing"}
+_APART = {"seed_offset", "heads", "sharing"}
 _NEW_NAME = "Restore it, or give what is new another name"
 _AFRESH = "or train afresh without --from"
 
 
 def extend_config(config: RunConfig, parent: Parent) -> RunConfig:
-    """The configuration as it is trained: features in the parent's order, and the architecture as
-    it takes the further tasks.
+    """The configuration as it is trained: features and tasks in the parent's order, so that sums
+    over them keep their bits, and the architecture as it takes the further tasks.
 
     Raises:
         ConfigError: It does not extend the parent; every difference is named.
@@ -56,12 +55,20 @@ def extend_config(config: RunConfig, parent: Parent) -> RunConfig:
             problems=tuple(problems),
         )
     sharing = config.model.sharing.grown(parent.config.sharing, parent.schema.task_names, added)
+    order = {"features": parent.schema.features, "tasks": _tasks(parent.schema, schema)}
     return config.model_copy(
         update={
-            "schema_": schema.model_copy(update={"features": parent.schema.features}),
+            "schema_": schema.model_copy(update=order),
             "model": config.model.model_copy(update={"sharing": sharing}),
         }
     )
+
+
+def _tasks(old: Schema, new: Schema) -> tuple[Task, ...]:
+    """Those of ``old`` in its order, then the others."""
+    names = old.task_names
+    known = (new.task(name) for name in names)
+    return (*known, *(task for task in new.tasks if task.name not in names))
 
 
 def _task_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
@@ -116,9 +123,14 @@ def _table_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
 
 
 def _model_faults(parent: Parent, new: ModelConfig, schema: Schema) -> Iterator[ConfigError]:
-    old = parent.config
+    old, added = parent.config, parent.added(schema)
     cure = f"Restore it, {_AFRESH}"
-    yield from _changed("model", old, new, cure, but=_FREE | _BY_TASK)
+    by_task = {
+        name: {task: value for task, value in settings.items() if task not in added}
+        for name, settings in new
+        if isinstance(settings, dict)
+    }
+    yield from _changed("model", old, new.model_copy(update=by_task), cure, but=_APART)
     for task in parent.schema.tasks:
         default = DEFAULT_HEADS[task.kind]
         before, after = (heads.get(task.name, default) for heads in (old.heads, new.heads))
@@ -142,7 +154,7 @@ def _sharing_faults(
     interaction = parent.model.interactions[0]
     assert isinstance(interaction, Interaction)
     inputs = interaction.outputs
-    before = old.fitted(inputs, parent.schema.task_names)
+    before = old.fitted(inputs, parent.schema.task_names).without(())
     after = grown.fitted(inputs, schema.task_names).without(added)
     if new.sharing.budget is not None:
         cure = "A budget is spread over all tasks: write the parent's widths in its place"

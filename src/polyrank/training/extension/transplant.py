@@ -30,7 +30,7 @@ def transplant(parent: Parent, model: RankingModel, encoders: Encoders) -> froze
     """
     old = pieces(parent.model, parent.model.owners, parent.model.state_dict())
     new = pieces(model, model.owners, model.state_dict())
-    rows_R = torch.from_numpy(encoders.rows_before(parent.encoders))
+    rows_R = torch.from_numpy(encoders.rows_before(parent.encoders))[: encoders.layout.num_rows]
     tables = {f"inputs.<{view}>.table.weight" for view in parent.model.owners["inputs"]}
     given = {name: piece[rows_R] if name in tables else piece for name, piece in old.items()}
     odd = [name for name, piece in given.items() if _shape(new.get(name)) != _shape(piece)]

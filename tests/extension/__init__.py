@@ -1,0 +1,1 @@
+"""Tests of runs that start from a trained model."""
