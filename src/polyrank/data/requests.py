@@ -18,9 +18,8 @@ Ints = NDArray[np.int64]
 
 
 def lengths_of_requests(codes_N: Ints) -> Ints:
-    """(G,) rows of each run of one code; a row without a request is a run of its own."""
-    if not len(codes_N):
-        return np.zeros(0, dtype=np.int64)
+    """(G,) rows of each run of one code, of at least one row; a row without a request is a run of
+    its own."""
     new_N = np.concatenate([[True], (codes_N[1:] != codes_N[:-1]) | (codes_N[1:] == NO_GROUP)])
     return np.diff(np.flatnonzero(new_N), append=len(codes_N))
 

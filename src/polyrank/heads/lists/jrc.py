@@ -39,7 +39,8 @@ class JRC(ListConfig):
     -log(exp(f_i[y]) / Σ_j exp(f_j[y])), j over the observed rows of the request.
 
     The task's logit stays z = f[1] - f[0]; a further tower ``<task>.jrc`` gives u = f[1] + f[0].
-    That is the paper's pair of logits in other coordinates, the second from a tower of its own.
+    That is the paper's pair of logits in other coordinates, the second from a tower of its own. A
+    constant added to u in all rows of a request changes nothing, so rounding moves that tower.
     Averaged over the observed rows of requests with both labels; the paper has requests with one
     label as well, which hold nothing to rank. Where the paper weighs alpha and (1 - alpha),
     ``weight`` is (1 - alpha) / alpha. Row weights are as in ``ListNet``.

@@ -1,0 +1,44 @@
+"""One process of a run with list terms: prepares the log, or waits for it, and trains.
+
+``python -m tests.training.lists_worker CONFIG FOLDER RUN``, with torchrun's variables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from polyrank.config import load_config
+from polyrank.training import prepare, train
+from polyrank.training.checkpoint import arrays_of
+
+
+def work(config_path: Path, folder: Path, run: Path) -> None:
+    """Writes the weights and the log of losses beside the run."""
+    torch.set_num_threads(1)
+    config = load_config(config_path)
+    prepared = prepare(config, folder, run)
+    rows = [
+        len(batch)
+        for batch in prepared.train.batches(
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            epoch=0,
+            rank=int(os.environ.get("RANK", "0")),
+            world=int(os.environ.get("WORLD_SIZE", "1")),
+            whole_requests=True,
+        )
+    ]
+    result = train(config, prepared, run)
+    weights = {name: value.tolist() for name, value in arrays_of(result.model).items()}
+    rank = os.environ.get("RANK", "0")
+    found = {"weights": weights, "rows": rows, "steps": result.steps}
+    (run / f"result-{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    work(*map(Path, sys.argv[1:]))
