@@ -106,7 +106,11 @@ CASES: dict[str, Case] = {
     },
     "shared_bottom": {"widths": [32, 16]},
     "single_task": {"widths": [32, 16]},
-    "single_task of the width": {"kind": "single_task", "widths": [40, 40], "divide_width": True},
+    "single_task of the width": lambda tasks: {
+        "kind": "single_task",
+        "widths": [8 * len(tasks)] * 2,
+        "divide_width": True,
+    },
     "snr": {"widths": [32, 16]},
     "snr without matrices": {"kind": "snr", "connection": "aver", "widths": [32, 16]},
 }

@@ -62,7 +62,8 @@ def _log(seed: int) -> pa.Table:
         name: pa.array(rng.choice(valid, ROWS), mask=rng.random(ROWS) < 0.1)
         for name, (_, valid) in TASKS.items()
     }
-    return pa.table({**columns, "age": rng.normal(35, 10, ROWS), **labels})
+    length = pa.array(rng.uniform(1e4, 1e5, ROWS), mask=rng.random(ROWS) < 0.1)  # of D2Q's task
+    return pa.table({**columns, "age": rng.normal(35, 10, ROWS), **labels, "length": length})
 
 
 @cache

@@ -18,7 +18,8 @@ TASKS = [
     {"kind": "regression", "name": "low", "lower": -0.5},
     {"kind": "regression", "name": "amount", "lower": 0},
     {"kind": "regression", "name": "price", "lower": 1},
-    {"kind": "duration", "name": "watch"},
+    {"kind": "duration", "name": "watch", "length": "length"},
+    {"kind": "duration", "name": "dwell", "censored": "cut"},
 ]
 
 
@@ -53,6 +54,22 @@ def test_a_head_for_amounts_needs_labels_of_at_least_zero(kind: str) -> None:
     assert "`lower` is null. Set `lower: 0`" in str(first)
     assert second.where == "model.heads.low"
     assert "`lower` is -0.5. Set `lower: 0`" in str(second)
+
+
+def test_a_head_that_groups_by_length_needs_one() -> None:
+    with pytest.raises(ConfigError, match=r"'dwell' has no `length`. Name its column, or"):
+        _config(dwell={"kind": "d2q"})
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind in HEADS if "duration" in HEADS[kind].suits))
+def test_a_head_knows_bounds_or_refuses_them(kind: str) -> None:
+    if kind == "d2q":
+        return  # No length here; its bounds are in its own test.
+    if kind == "wlr":
+        with pytest.raises(ConfigError, match="by `censored: cut` some are lower bounds. Choose"):
+            _config(dwell={"kind": kind})
+    else:
+        assert _config(dwell={"kind": kind}).model.heads["dwell"].kind == kind
 
 
 def test_all_that_does_not_fit_is_told_at_once() -> None:

@@ -38,6 +38,15 @@ def test_mean_and_median_by_hand_in_the_labels_unit(unit: str, per_second: float
     assert head.median(logits).item() == pytest.approx(math.expm1(2.5) * per_second)
 
 
+def test_quantiles_by_hand() -> None:
+    head = LogNormal().build(Duration(name="watch", unit="ms"), SHOWN)
+    found = head.further(torch.tensor([[1.0, TWO]]))  # log time: mean 2.5, spread 1
+    expected = {"p10": 2.5 - 1.2815516, "p50": 2.5, "p90": 2.5 + 1.2815516}
+    assert {name: each.item() for name, each in found.items()} == pytest.approx(
+        {name: 1000 * math.expm1(log) for name, log in expected.items()}, rel=1e-6
+    )
+
+
 def test_times_stay_between_zero_and_the_limit() -> None:
     head = LogNormal().build(Duration(name="watch", limit=60), SHOWN)
     logits = torch.tensor([[-1e4, 0.0], [0.0, 1e4], [1e4, 0.0]])

@@ -77,8 +77,18 @@ def test_the_optimum_is_the_quantiles_of_a_skewed_sample(levels: tuple[float, ..
     assert median == pytest.approx(float(np.median(sample)), abs=0.15)
 
 
-def test_one_level_is_one_logit() -> None:
-    assert Quantile(levels=(0.9,), predicted=0.9).build(TASK, SHOWN).num_logits == 1
+def test_one_level_is_one_logit_and_nothing_beside() -> None:
+    head = Quantile(levels=(0.9,), predicted=0.9).build(TASK, SHOWN)
+    assert head.num_logits == 1
+    assert dict(head.further(torch.zeros(2, 1))) == {}
+
+
+def test_all_levels_are_predicted_beside() -> None:
+    head = Quantile(levels=(0.025, 0.07, 0.5, 0.999)).build(TASK, SHOWN)
+    logits = torch.randn(5, 4)
+    found = head.further(logits)
+    assert list(found) == ["p2.5", "p7", "p50", "p99.9"]
+    assert torch.equal(torch.stack(list(found.values()), 1), head.quantiles(logits))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from pydantic import Field
 from polyrank.data.layout import TargetStats
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
 from polyrank.heads.binary import BinaryHead, CrossEntropy
+from polyrank.heads.cread import CREAD, CREADHead
+from polyrank.heads.d2q import D2Q, D2QHead
 from polyrank.heads.duration import DurationHead, Log1p
 from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Objective, Output, Part
 from polyrank.heads.lists import LISTS, AnyList, ListConfig, ListObjective, list_faults
@@ -27,6 +29,7 @@ from polyrank.heads.multiclass import Softmax, SoftmaxHead
 from polyrank.heads.ordinal import Cumulative, CumulativeHead
 from polyrank.heads.quantile import Quantile, QuantileHead
 from polyrank.heads.regression import Huber, RegressionHead
+from polyrank.heads.tpm import TPM, TPMHead
 from polyrank.heads.tweedie import Tweedie, TweedieHead
 from polyrank.heads.wlr import WLR, WLRHead
 from polyrank.heads.ziln import ZILN, ZILNHead
@@ -43,7 +46,10 @@ AnyHead = Annotated[
     | LogNormal
     | WLR
     | Cumulative
-    | Softmax,
+    | Softmax
+    | D2Q
+    | TPM
+    | CREAD,
     Field(discriminator="kind"),
 ]
 
@@ -60,6 +66,9 @@ HEADS: Mapping[str, type[HeadConfig]] = MappingProxyType(
         "wlr": WLR,
         "cumulative": Cumulative,
         "softmax": Softmax,
+        "d2q": D2Q,
+        "tpm": TPM,
+        "cread": CREAD,
     }
 )
 """By ``kind``."""
@@ -83,21 +92,26 @@ def build_head(task: Task, stats: TargetStats, config: HeadConfig | None = None)
 
 
 __all__ = [
+    "CREAD",
+    "D2Q",
     "DEFAULT_HEADS",
     "FUNNELS",
     "HEADS",
     "LISTS",
     "MSE",
     "NO_EXTRAS",
+    "TPM",
     "WLR",
     "ZILN",
     "AnyFunnel",
     "AnyHead",
     "AnyList",
     "BinaryHead",
+    "CREADHead",
     "CrossEntropy",
     "Cumulative",
     "CumulativeHead",
+    "D2QHead",
     "DurationHead",
     "Extras",
     "FunnelConfig",
@@ -117,6 +131,7 @@ __all__ = [
     "Quantile",
     "QuantileHead",
     "RegressionHead",
+    "TPMHead",
     "Softmax",
     "SoftmaxHead",
     "Tweedie",

@@ -29,3 +29,13 @@ def negative_log_likelihood(value_B: Tensor, mean_B: Tensor, sigma_B: Tensor) ->
     """(B,) of the normal law, less its least value: 0 at (mean, ``SIGMA_MIN``), never below."""
     error_B = (value_B - mean_B) / sigma_B
     return torch.log(sigma_B / SIGMA_MIN) + 0.5 * error_B**2
+
+
+def negative_log_survival(value_B: Tensor, mean_B: Tensor, sigma_B: Tensor) -> Tensor:
+    """(B,) -log P(at or beyond the value) under the normal law, at least 0.
+
+    In float64 throughout: the slope of ``log_ndtr`` cancels in float32 far out in the tail.
+    """
+    error_B = (value_B.double() - mean_B.double()) / sigma_B.double()
+    log_B: Tensor = torch.special.log_ndtr(-error_B)
+    return -log_B.to(mean_B.dtype)

@@ -47,7 +47,10 @@ class Head(ABC):
         of ``softmax``."""
 
     def further(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Mapping[str, Tensor]:
-        """(B,) float64 by name, in the label's unit: quantiles, ``p10`` at level 0.1; or none."""
+        """(B,) float64 by name: what it knows beside, such as the quantile ``p10``; often nothing.
+
+        The same names for all logits. Quantiles are in the label's unit.
+        """
         del logits_BL, extras
         return {}
 

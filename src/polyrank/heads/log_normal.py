@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from statistics import NormalDist
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from polyrank.data.layout import TargetStats
-from polyrank.heads._gaussian import logit_of, negative_log_likelihood, sigma_of
+from polyrank.heads._censoring import bounds
+from polyrank.heads._gaussian import (
+    logit_of,
+    negative_log_likelihood,
+    negative_log_survival,
+    sigma_of,
+)
+from polyrank.heads._law import LEVELS
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.schema import Duration
 
@@ -33,11 +42,19 @@ class LogNormalHead(Head):
         return torch.tensor([0.0, logit_of(1.0)])
 
     def loss(self, logits_BL: Tensor, labels_B: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
-        """Negative log-likelihood, without what the logits do not change, at least 0."""
+        """Negative log-likelihood, without what the logits do not change, at least 0.
+
+        Of a label that is a lower bound, -log P(at least that).
+        """
         mean_B, spread_B = at_least_float32(logits_BL).unbind(1)
         log_B = torch.log1p(labels_B.double() * self._seconds)
         target_B = ((log_B - self._mean) / self._std).to(mean_B.dtype)
-        return negative_log_likelihood(target_B, mean_B, sigma_of(spread_B))
+        sigma_B = sigma_of(spread_B)
+        loss_B = negative_log_likelihood(target_B, mean_B, sigma_B)
+        bound_B = bounds(extras, labels_B)
+        if bound_B is None:
+            return loss_B
+        return torch.where(bound_B, negative_log_survival(target_B, mean_B, sigma_B), loss_B)
 
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """Mean time in the label's unit."""
@@ -47,6 +64,14 @@ class LogNormalHead(Head):
     def median(self, logits_BL: Tensor) -> Tensor:
         """(B,) float64 median time in the label's unit, at most the mean."""
         return self._time(self._log_median(logits_BL))
+
+    def further(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Mapping[str, Tensor]:
+        """The quantiles of the log-normal law, held within [0, limit]."""
+        log_B, sigma_B = self._log_median(logits_BL), self._std * sigma_of(logits_BL[:, 1].double())
+        return {
+            name: self._time(log_B + NormalDist().inv_cdf(level) * sigma_B)
+            for name, level in LEVELS.items()
+        }
 
     def _log_median(self, logits_BL: Tensor) -> Tensor:
         return self._mean + self._std * logits_BL[:, 0].double()
@@ -60,7 +85,10 @@ class LogNormal(HeadConfig):
 
     Predicts the mean time, where ``log1p`` predicts one near the median: choose it where expected
     time is summed or ranked by. Right as far as 1 + seconds is log-normal given the row; where it
-    is not, which the metric ``ratio`` shows, choose ``wlr``.
+    is not, which the metric ``ratio`` shows, choose ``wlr``. Further predicts p10, p50 and p90.
+
+    A label that is a lower bound counts by its chance to be reached: the likelihood, if it was cut
+    independently of the time, given the row (Tobin, Econometrica 26, 1958).
     """
 
     kind: Literal["log_normal"] = "log_normal"

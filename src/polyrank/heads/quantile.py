@@ -6,6 +6,7 @@ Shapes: B rows, Q levels.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from statistics import NormalDist
 from typing import Annotated, ClassVar, Literal
@@ -56,6 +57,12 @@ class QuantileHead(Head):
     def predict(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Tensor:
         """The quantile at the level named."""
         return self.quantiles(logits_BL)[:, self._place]
+
+    def further(self, logits_BL: Tensor, extras: Extras = NO_EXTRAS) -> Mapping[str, Tensor]:
+        """All that are learned, if more than one."""
+        names = [f"p{100 * level:.10g}" for level in self.levels]
+        found = dict(zip(names, self.quantiles(logits_BL).unbind(1), strict=True))
+        return found if len(found) > 1 else {}
 
 
 def _ascending(logits_BQ: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyrank.data.layout import TargetStats
+from polyrank.heads._censoring import require_values
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.schema import Duration
 
@@ -60,6 +61,10 @@ class WLR(HeadConfig):
     suits: ClassVar[tuple[str, ...]] = ("duration",)
     negatives: Literal["every", "zeros"] = "every"
     """The rows that count as a negative of weight 1: all, or those of time 0, as in the paper."""
+
+    def check(self, task: Duration) -> None:
+        """Refuse labels that may be lower bounds."""
+        require_values(task, self.kind)
 
     def build(self, task: Duration, stats: TargetStats) -> WLRHead:
         """The head."""
