@@ -97,9 +97,10 @@ def _cell(text: str) -> str:
 
 
 def noted(ledger: Mapping[str, Any]) -> dict[str, int]:
-    """What a run saw of rows beside where they went, as the number of rows over all parts."""
+    """Why a run dropped rows, and what else it saw of them, as the number over all parts."""
     found: Counter[str] = Counter()
     for counts in ledger.get("parts", {}).values():
+        found.update({f"dropped, {why}": count for why, count in counts["filtered"].items()})
         found.update(counts["noted"])
     return dict(found)
 

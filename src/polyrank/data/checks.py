@@ -27,7 +27,7 @@ from polyrank.schema import (
     Schema,
     Task,
 )
-from polyrank.schema.tasks import class_name
+from polyrank.schema.classes import class_name
 
 _MOST_TOLD = 8
 """Levels or classes that a message names."""

@@ -18,6 +18,7 @@ from polyrank.data.hashing import hash_rows
 from polyrank.data.ledger import Counts, LabelCount
 from polyrank.data.matches import absent_note
 from polyrank.data.observed import count_labels, observed_mask, outside_counts
+from polyrank.data.outside import outside_drops, outside_faults, outside_notes
 from polyrank.data.plan import Plan
 from polyrank.data.quarantine import Quarantine
 from polyrank.data.rules import Rows, Rules, compared_columns, plausible_times
@@ -92,11 +93,15 @@ class Pass:
             return None
         table, absent = self._rules.plan.join.attach(table, self._rules.plan.joined)
         faults += rule_faults(table, chunk.table, self._rules.checks, faults)
+        schema, labels = self._rules.request.schema, self._rules.request.labels
+        if labels:
+            faults += outside_faults(table, chunk.table, schema, faults)
         bad_B = bad_rows(faults, table.num_rows)
         self._set_aside(chunk, faults, member_B, bad_B)
         dropped = {"duplicate": self._repeated(table, bad_B, member_B, chunk)}
         if codes is not None:
             dropped["gap"] = codes < 0
+        dropped |= outside_drops(table, schema) if labels else {}
         keep_B = self._drop(member_B & ~bad_B, dropped)
         for name, missing_B in absent.items():
             self.counts.note(absent_note(name), int((missing_B & keep_B).sum()))
@@ -200,6 +205,8 @@ class Pass:
             self.counts.labels.setdefault(task.name, LabelCount()).add(seen)
         for name, count in outside_counts(table, schema, observed).items():
             self.counts.note(f"label {name!r} is 1 outside its sample space: masked", count)
+        for told, count in outside_notes(table, schema).items():
+            self.counts.note(told, count)
 
     def _empty(self) -> DataError:
         origins = [part.origin for part in self._rules.plan.source.parts()]

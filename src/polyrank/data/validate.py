@@ -18,6 +18,7 @@ from polyrank.data.ledger import LabelCount
 from polyrank.data.lint import DataWarning, Sample, leaks
 from polyrank.data.matches import match_problems
 from polyrank.data.observed import count_labels, observed_mask, unlearnable
+from polyrank.data.outside import outside_drops, outside_faults
 from polyrank.data.plan import Plan, Request, try_plan
 from polyrank.data.rules import Rows, compared_columns, plausible_times, rules_of
 from polyrank.data.sources.base import Chunk, Source
@@ -112,6 +113,8 @@ class _Survey:
             table, absent = rules.plan.join.attach(table, rules.plan.joined)
             self._absent.update({name: int(rows.sum()) for name, rows in absent.items()})
         faults += rule_faults(table, chunk.table, rules.checks, faults)
+        if self._complete:
+            faults += outside_faults(table, chunk.table, rules.request.schema, faults)
         self._faults.add(faults, origin=chunk.origin, first_row=chunk.first_row)
         if self._complete:
             self._look_at(table, bad_rows(faults, table.num_rows))
@@ -144,6 +147,8 @@ class _Survey:
             for part, name in enumerate(PARTS):
                 self._parts[name] += int((codes == part).sum())
             train_B &= codes == 0
+        for dropped_B in outside_drops(table, schema).values():
+            train_B &= ~dropped_B
         good = table.filter(pa.array(~bad_B)) if bad_B.any() else table
         if not good.num_rows:
             return

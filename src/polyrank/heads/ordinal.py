@@ -18,7 +18,7 @@ from polyrank.data.layout import TargetStats
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
 from polyrank.heads.multiclass import known_shares
 from polyrank.schema import Ordinal
-from polyrank.schema.tasks import class_name
+from polyrank.schema.classes import class_name
 
 
 class CumulativeHead(Head):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PositiveFloat, model_validator
 
+from polyrank.schema.classes import (
+    Value,
+    Worths,
+    class_name,
+    named_as_text,
+    refuse_as_missing,
+    require_several,
+    whole_number,
+)
 from polyrank.schema.model import Column, Declared, Name
-
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
-MOST_CLASSES = 256
-"""Levels or classes of a task: each is a logit of its own."""
-Value = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class _Task(Declared):
@@ -27,6 +30,10 @@ class _Task(Declared):
     """A 0/1 column: 1 where the label was observed, beside the rule on nulls."""
     within: Name | None = None
     """The sample space: a binary task; this label means something only where that one is 1."""
+    outside: Literal["mask", "drop", "refuse"] = "mask"
+    """What becomes of a row whose label is not 0 where a task that it lies within is 0, such as a
+    purchase without a click: its label is masked, the row is dropped and counted, or it is at
+    fault. Of a class, not 0 is not worth 0."""
     sign: Literal["good", "bad"] = "good"
     """Whether more of it is wanted; a report is ``bad``."""
     missing_values: tuple[int | float | str, ...] = ()
@@ -38,6 +45,15 @@ class _Task(Declared):
         if isinstance(tree, dict) and "label" not in tree and "name" in tree:
             return {**tree, "label": tree["name"]}
         return tree
+
+    @model_validator(mode="after")
+    def _has_an_outside(self) -> Self:
+        if self.outside != "mask" and self.within is None:
+            raise ValueError(
+                f"`outside: {self.outside}` needs `within`: without a sample space nothing lies "
+                "outside; name it, or leave `outside` out"
+            )
+        return self
 
 
 class Binary(_Task):
@@ -117,11 +133,11 @@ class Ordinal(_Task):
 
     @model_validator(mode="after")
     def _levels_rise(self) -> Ordinal:
-        _require_several(len(self.levels), "`levels`")
+        require_several(len(self.levels), "`levels`")
         if any(low >= high for low, high in pairwise(self.levels)):
             told = ", ".join(f"{level:g}" for level in self.levels)
             raise ValueError(f"`levels` must rise, got {told}; sort them and name each once")
-        _refuse_as_missing(self.missing_values, map(class_name, self.levels), "`levels`")
+        refuse_as_missing(self.missing_values, map(class_name, self.levels), "`levels`")
         return self
 
 
@@ -133,7 +149,7 @@ class Multiclass(_Task):
     """
 
     kind: Literal["multiclass"] = "multiclass"
-    classes: dict[str, Value]
+    classes: Annotated[Mapping[str, Value], AfterValidator(Worths), PlainSerializer(dict)]
     """By class, text or a whole number, what it is worth: ``{none: 0, like: 1, love: 3}``. Their
     order says nothing."""
 
@@ -150,7 +166,7 @@ class Multiclass(_Task):
     @property
     def numbers(self) -> tuple[int | None, ...]:
         """Each of ``names`` as the whole number that it is; None where it is text."""
-        return tuple(int(name) if _WHOLE.fullmatch(name) else None for name in self.names)
+        return tuple(whole_number(name) for name in self.names)
 
     @model_validator(mode="before")
     @classmethod
@@ -158,45 +174,13 @@ class Multiclass(_Task):
         classes = tree.get("classes") if isinstance(tree, dict) else None
         if not isinstance(tree, dict) or not isinstance(classes, Mapping):
             return tree
-        for name in classes:
-            if isinstance(name, bool) or not isinstance(name, int | str):
-                raise ValueError(
-                    f"`classes` names {name!r}; a class is text or a whole number: write it so, "
-                    "text in quotes"
-                )
-        named = {str(name): worth for name, worth in classes.items()}
-        if len(named) < len(classes):
-            raise ValueError("`classes` names a number both as such and as text; name it once")
-        return {**tree, "classes": named}
+        return {**tree, "classes": named_as_text(classes)}
 
     @model_validator(mode="after")
     def _missing_is_no_class(self) -> Multiclass:
-        _require_several(len(self.classes), "`classes`")
-        _refuse_as_missing(self.missing_values, self.classes, "`classes`")
+        require_several(len(self.classes), "`classes`")
+        refuse_as_missing(self.missing_values, self.classes, "`classes`")
         return self
-
-
-def class_name(value: int | float | str) -> str:
-    """A value as the text of a class: 3 and 3.0 are "3"."""
-    whole = not isinstance(value, str) and float(value).is_integer() and abs(value) < 1e15
-    return str(int(value)) if whole else str(value)
-
-
-def _require_several(count: int, where: str) -> None:
-    if not 2 <= count <= MOST_CLASSES:
-        cure = "name every one that a label may be" if count < 2 else "put some together"
-        raise ValueError(f"{where} must be 2 to {MOST_CLASSES}, got {count}; {cure}")
-
-
-def _refuse_as_missing(
-    missing: Iterable[int | float | str], known: Iterable[str], where: str
-) -> None:
-    told = set(known)
-    for value in missing:
-        if class_name(value) in told:
-            raise ValueError(
-                f"`missing_values` names {value!r}, which {where} names, too; leave it out of one"
-            )
 
 
 Task = Annotated[Binary | Regression | Duration | Ordinal | Multiclass, Field(discriminator="kind")]
