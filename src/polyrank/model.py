@@ -27,6 +27,7 @@ from polyrank.heads import (
     build_head,
     list_faults,
 )
+from polyrank.heads.base import own_extras
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -183,9 +184,20 @@ class RankingModel(nn.Module):
         logits = {name: tower.logits(hidden[name]) for name, tower in towers.items()}
         return Forward(logits=logits, shared=shared)
 
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """(B,) float64 prediction by task, in the label's unit, in the task's sample space."""
-        return self.objective.predict(self(batch).logits, batch.extras)
+    def predict(self, batch: Batch, *, further: bool = False) -> dict[str, Tensor]:
+        """(B,) float64 prediction by task, in the label's unit, in the task's sample space.
+
+        Args:
+            batch: Labels are not read.
+            further: With "<task>.<name>" of what heads predict beside, such as "watch.p90".
+        """
+        logits = self(batch).logits
+        predictions = self.objective.predict(logits, batch.extras)
+        if further:
+            for task, head in self.heads.items():
+                beside = head.further(logits[task], own_extras(batch.extras, task))
+                predictions |= {f"{task}.{name}": value_B for name, value_B in beside.items()}
+        return predictions
 
     @property
     def owners(self) -> dict[str, tuple[str, ...]]:

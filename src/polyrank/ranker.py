@@ -131,12 +131,13 @@ class Ranker:
         """Metrics by task and slice, each in its task's sample space."""
         return evaluate_log(self._fitted(), log, self._config.evaluation)
 
-    def score(self, table: Log, keep: Sequence[str] = ()) -> pa.Table:
+    def score(self, table: Log, keep: Sequence[str] = (), *, further: bool = False) -> pa.Table:
         """The keys of ``table``, its columns ``keep``, and ``predicted_<task>`` for each task.
 
-        One row for each of ``table``, in its order.
+        One row for each of ``table``, in its order. With ``further``, also what heads predict
+        beside, such as the quantile ``predicted_<task>.p90``.
         """
-        return self._fitted().score(table, keep)
+        return self._fitted().score(table, keep, further=further)
 
     def rank(
         self,

@@ -19,7 +19,8 @@ TASKS = [
     {"kind": "regression", "name": "amount", "lower": 0},
     {"kind": "regression", "name": "price", "lower": 1},
     {"kind": "duration", "name": "watch", "length": "length"},
-    {"kind": "duration", "name": "dwell", "censored": "cut"},
+    {"kind": "duration", "name": "dwell", "length": "length", "censored": "cut"},
+    {"kind": "duration", "name": "stay"},
 ]
 
 
@@ -57,14 +58,12 @@ def test_a_head_for_amounts_needs_labels_of_at_least_zero(kind: str) -> None:
 
 
 def test_a_head_that_groups_by_length_needs_one() -> None:
-    with pytest.raises(ConfigError, match=r"'dwell' has no `length`. Name its column, or"):
-        _config(dwell={"kind": "d2q"})
+    with pytest.raises(ConfigError, match=r"'stay' has no `length`. Name its column, or"):
+        _config(stay={"kind": "d2q"})
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind in HEADS if "duration" in HEADS[kind].suits))
 def test_a_head_knows_bounds_or_refuses_them(kind: str) -> None:
-    if kind == "d2q":
-        return  # No length here; its bounds are in its own test.
     if kind == "wlr":
         with pytest.raises(ConfigError, match="by `censored: cut` some are lower bounds. Choose"):
             _config(dwell={"kind": kind})

@@ -15,6 +15,10 @@ def score(
     keep: Annotated[
         list[str], typer.Option("--keep", help="A column of the log to copy beside the keys.")
     ] = [],  # noqa: B006
+    further: Annotated[
+        bool,
+        typer.Option("--further", help="Also what heads predict beside: predicted_<task>.p90 ..."),
+    ] = False,
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -36,6 +40,7 @@ def score(
         log,
         out,
         keep=keep,
+        further=further,
         replace=force,
         max_quarantine_share=max_quarantine_share,
         ledger=ledger,

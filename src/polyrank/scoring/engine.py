@@ -23,8 +23,9 @@ BLOCK_ROWS = 4096
 class Engine(Protocol):
     """What a scorer needs; ONNX Runtime and compiled engines will stand behind the same face."""
 
-    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
-        """(B,) predictions by task, in the label's unit."""
+    def predict(self, batch: Batch, *, further: bool = False) -> dict[str, NDArray[np.float64]]:
+        """(B,) predictions by task, in the label's unit; with ``further``, those beside by
+        "<task>.<name>"."""
 
 
 class TorchEngine:
@@ -38,15 +39,17 @@ class TorchEngine:
     def __init__(self, model: RankingModel) -> None:
         self._model = model.eval().float()
 
-    def predict(self, batch: Batch) -> dict[str, NDArray[np.float64]]:
-        """(B,) float64 predictions by task; a batch without rows gives empty arrays."""
+    def predict(self, batch: Batch, *, further: bool = False) -> dict[str, NDArray[np.float64]]:
+        """(B,) float64 predictions; a batch without rows gives empty arrays."""
         starts = range(0, max(len(batch), 1), BLOCK_ROWS)
-        blocks = [self._predict(batch.slice(start, start + BLOCK_ROWS)) for start in starts]
-        return {task: np.concatenate([block[task] for block in blocks]) for task in blocks[0]}
+        blocks = [
+            self._predict(batch.slice(start, start + BLOCK_ROWS), further) for start in starts
+        ]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    def _predict(self, block: Batch) -> dict[str, NDArray[np.float64]]:
+    def _predict(self, block: Batch, further: bool) -> dict[str, NDArray[np.float64]]:
         with torch.inference_mode():
-            predictions = self._model.predict(pad(block, ROW_MULTIPLE))
+            predictions = self._model.predict(pad(block, ROW_MULTIPLE), further=further)
         return {task: value[: len(block)].numpy() for task, value in predictions.items()}
 
 

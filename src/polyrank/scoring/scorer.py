@@ -5,7 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,14 @@ class Scorer:
         """The share of rows that the bundle's run allowed to be refused."""
         return max_quarantine_share(self.bundle)
 
-    def score(self, table: Any, keep: Sequence[str] = ()) -> pa.Table:
+    def score(self, table: Any, keep: Sequence[str] = (), *, further: bool = False) -> pa.Table:
         """Predict every task for every row.
 
         Args:
             table: A path, glob or folder, or an Arrow-compatible table. It needs the schema's
                 features or, instead of a side table's columns, that table's key. No labels.
             keep: Columns to copy beside the keys.
+            further: With what heads predict beside, such as the quantile ``predicted_<task>.p90``.
 
         Returns:
             The keys that are there, ``keep``, and ``predicted_<task>`` in the label's unit, each in
@@ -87,14 +88,16 @@ class Scorer:
 
         Raises:
             DataError: A column is missing or of another type, or too many rows are refused.
+            ConfigError: ``further`` is asked for, and no head predicts anything beside.
         """
-        return pa.concat_tables(list(self.score_chunks(table, keep)))
+        return pa.concat_tables(list(self.score_chunks(table, keep, further=further)))
 
     def score_chunks(
         self,
         table: Any,
         keep: Sequence[str] = (),
         *,
+        further: bool = False,
         max_quarantine_share: float | None = None,
         ledger: Ledger | None = None,
     ) -> Iterator[pa.Table]:
@@ -103,12 +106,14 @@ class Scorer:
         Args:
             table: As in ``score``.
             keep: As in ``score``.
+            further: As in ``score``.
             max_quarantine_share: Share of rows that may be refused; null: as in the bundle's run.
             ledger: Where the rows are counted, the refused ones as quarantined.
         """
+        beside = self._beside() if further else {}
         source = open_log(table)
         given = source.schema().names
-        columns = self._kept(given, keep)
+        columns = self._kept(given, keep, beside)
         reader = self.reader(
             source,
             extra=columns,
@@ -118,8 +123,11 @@ class Scorer:
         )
         for chunk in reader.chunks("all"):
             found = {name: chunk[name] for name in columns}
-            predicted = {PREFIX + k: v for k, v in self._predict_good(chunk).items()}
-            yield self._described(pa.table(found | predicted))
+            predicted = {
+                PREFIX + name: value_N
+                for name, value_N in self._predict_good(chunk, further).items()
+            }
+            yield self._described(pa.table(found | predicted), beside)
 
     def score_file(
         self,
@@ -127,6 +135,7 @@ class Scorer:
         out: Path,
         *,
         keep: Sequence[str] = (),
+        further: bool = False,
         replace: bool = False,
         max_quarantine_share: float | None = None,
         ledger: Ledger | None = None,
@@ -143,7 +152,11 @@ class Scorer:
         source = open_log(log)
         self._refuse_input(source, out)
         scored = self.score_chunks(
-            source, keep, max_quarantine_share=max_quarantine_share, ledger=ledger
+            source,
+            keep,
+            further=further,
+            max_quarantine_share=max_quarantine_share,
+            ledger=ledger,
         )
         return write_parquet(scored, out, replace=replace)
 
@@ -171,28 +184,48 @@ class Scorer:
         order_N = np.argsort(-value_N, kind="stable")
         return scored.append_column(SCORE, pa.array(value_N)).take(pa.array(order_N))
 
-    def predict(self, chunk: pa.Table) -> Predictions:
-        """(N,) predictions by task for rows as a ``Reader`` gives them."""
-        return self._engine.predict(self.bundle.encoders.encode(chunk, labels=False))
+    def predict(self, chunk: pa.Table, *, further: bool = False) -> Predictions:
+        """(N,) predictions by task for rows as a ``Reader`` gives them; see ``Engine.predict``."""
+        batch = self.bundle.encoders.encode(chunk, labels=False)
+        return self._engine.predict(batch, further=further)
 
-    def _predict_good(self, chunk: pa.Table) -> Predictions:
+    def _beside(self) -> dict[str, str]:
+        """By "<task>.<name>", the quantities that heads predict beside.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        found = {
+            f"{task}.{name}": f"{name} of {quantity(self.bundle.schema, task)}"
+            for task, head in self.bundle.model.heads.items()
+            for name in head.further(head.initial_logits()[None])
+        }
+        if not found:
+            raise ConfigError(
+                "no task of this bundle predicts anything beside",
+                hint="The heads log_normal, tpm, cread, and quantile with several levels do.",
+            )
+        return found
+
+    def _predict_good(self, chunk: pa.Table, further: bool) -> Predictions:
         """``predict``, NaN for the rows that are refused."""
         good_N = ~chunk[REFUSED].to_numpy(zero_copy_only=False)
         if good_N.all():
-            return self.predict(chunk)
+            return self.predict(chunk, further=further)
         predictions = {}
-        for task, value_K in self.predict(chunk.filter(pa.array(good_N))).items():
-            predictions[task] = np.full(len(good_N), np.nan)
-            predictions[task][good_N] = value_K
+        good = chunk.filter(pa.array(good_N))
+        for name, value_K in self.predict(good, further=further).items():
+            predictions[name] = np.full(len(good_N), np.nan)
+            predictions[name][good_N] = value_K
         return predictions
 
-    def _described(self, scored: pa.Table) -> pa.Table:
+    def _described(self, scored: pa.Table, beside: Mapping[str, str]) -> pa.Table:
         """The same table, whose predictions say in their metadata which quantity they are."""
-        names = {PREFIX + task: task for task in self.bundle.schema.task_names}
+        schema = self.bundle.schema
+        own = {task: quantity(schema, task) for task in schema.task_names}
+        said = {PREFIX + name: told for name, told in {**own, **beside}.items()}
         fields = [
-            field.with_metadata({"quantity": quantity(self.bundle.schema, names[field.name])})
-            if field.name in names
-            else field
+            field.with_metadata({"quantity": said[field.name]}) if field.name in said else field
             for field in scored.schema
         ]
         return pa.Table.from_arrays(scored.columns, schema=pa.schema(fields))
@@ -232,13 +265,13 @@ class Scorer:
             self._joins[schema.tables] = Join(schema, tables)
         return self._joins[schema.tables]
 
-    def _kept(self, given: Sequence[str], keep: Sequence[str]) -> list[str]:
+    def _kept(self, given: Sequence[str], keep: Sequence[str], beside: Iterable[str]) -> list[str]:
         for name in keep:
             if name not in given:
                 raise ConfigError(f"there is no column {name!r} to keep", hint=suggest(name, given))
         keys = self.bundle.schema.keys.named().values()
         kept = list(dict.fromkeys([*(key for key in keys if key in given), *keep]))
-        own = {SCORE, *(PREFIX + task for task in self.bundle.schema.task_names)}
+        own = {SCORE, *(PREFIX + each for each in (*self.bundle.schema.task_names, *beside))}
         for name in kept:
             if name in own:
                 raise ConfigError(
