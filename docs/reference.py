@@ -53,6 +53,7 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             *sharing.SHARINGS.values(),
             *heads.HEADS.values(),
             *heads.FUNNELS.values(),
+            *heads.LISTS.values(),
             *balancing.SCALARIZERS.values(),
             config.TrainingConfig,
             config.Select,

@@ -123,7 +123,8 @@ class TrainingConfig(Declared):
     """The loop."""
 
     batch_size: PositiveInt = 4096
-    """Rows of a step, over all processes."""
+    """Rows of a step, over all processes; with ``model.lists`` on average, since no request is cut,
+    and at least the longest request."""
     epochs: PositiveInt = 3
     """At most."""
     learning_rate: PositiveFloat = 1e-3
