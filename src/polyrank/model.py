@@ -16,15 +16,19 @@ from torch import Tensor, nn
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
 from polyrank.heads import (
+    AnyDelay,
     AnyFunnel,
     AnyHead,
     AnyList,
     CrossEntropy,
+    DelayObjective,
     Head,
     ListObjective,
     Masked,
     Objective,
+    build_corrections,
     build_head,
+    delay_faults,
     list_faults,
 )
 from polyrank.heads.base import own_extras
@@ -57,6 +61,9 @@ class ModelConfig(Declared):
     of their kind."""
     funnel: AnyFunnel = Masked()
     """How tasks within the sample space of others learn."""
+    delay: dict[Name, AnyDelay] = {}
+    """By binary task with a ``maturity``: how it learns from rows that are not mature; tasks not
+    named mask them."""
     lists: dict[Name, AnyList] = {}
     """By binary task: a term that compares the rows of a request, beside the head's own loss. Then
     every batch holds whole requests."""
@@ -74,6 +81,7 @@ class ModelConfig(Declared):
         faults = [
             *self._misplaced_heads(schema),
             *self._heads_without_logit(schema),
+            *delay_faults(self.delay, schema, self.heads, self.funnel),
             *list_faults(self.lists, schema, self.heads, self.funnel),
         ]
         if faults:
@@ -147,6 +155,9 @@ class RankingModel(nn.Module):
                 for task in schema.tasks
             }
             self.objective: Objective = config.funnel.build(schema, self.heads)
+            if config.delay:
+                corrections = build_corrections(config.delay, schema, self.heads, layout)
+                self.objective = DelayObjective(self.objective, corrections)
             if config.lists:
                 self.objective = ListObjective(self.objective, config.lists, schema)
             self.towers = nn.ModuleList(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from polyrank.data.age_checks import AgeCheck
 from polyrank.data.casts import cast
 from polyrank.data.checks import Check
 from polyrank.data.faults import Fault
@@ -27,7 +28,10 @@ def canonical_table(chunk: Chunk, columns: Mapping[str, Column]) -> tuple[pa.Tab
 
 
 def rule_faults(
-    table: pa.Table, raw: pa.Table, checks: Sequence[Check], found: Sequence[Fault]
+    table: pa.Table,
+    raw: pa.Table,
+    checks: Sequence[Check | AgeCheck],
+    found: Sequence[Fault],
 ) -> list[Fault]:
     """What the rules find, beside ``found``: a value already at fault is not told twice."""
     known: dict[str, NDArray[np.bool_]] = {}

@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from polyrank.data.age_extras import age_extras, age_names
 from polyrank.data.batch import Batch, Ragged
 from polyrank.data.encoding import state as states
 from polyrank.data.encoding.columns import (
@@ -220,6 +221,7 @@ class Encoders:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
             names += [keys[role] for role in (*_GROUPS, "weight") if role in keys]
+            names += [keys["time"]] if self.schema.maturing else []
         names += [extra.column for extra in extras_of(self.schema) if labels or extra.at_scoring]
         return names
 
@@ -275,12 +277,14 @@ class Encoders:
     def _with_labels(self, batch: Batch, table: pa.Table, columns: dict[str, pa.Array]) -> Batch:
         labels_BT, observed_BT = labels_of(self.schema, table)
         weight_B = weights_of(self.schema, table)
+        ages = age_extras(table, self.schema)
         keys = self.schema.keys.named()
         return replace(
             batch,
             labels_BT=torch.from_numpy(labels_BT),
             observed_BT=torch.from_numpy(observed_BT),
             weight_B=torch.from_numpy(weight_B.astype(np.float32)),
+            extras={**batch.extras, **{name: torch.from_numpy(ages[name]) for name in ages}},
             groups={
                 role: torch.from_numpy(as_codes(columns[keys[role]]))
                 for role in _GROUPS
@@ -361,7 +365,7 @@ def _layout(schema: Schema, fitted: Fitted, num_rows: int) -> Layout:
         tasks=schema.task_names,
         num_rows=num_rows,
         targets=fitted.targets,
-        extras=tuple(extra.name for extra in extras_of(schema)),
+        extras=(*(extra.name for extra in extras_of(schema)), *age_names(schema)),
     )
 
 

@@ -75,6 +75,9 @@ class TargetStats:
     the Kaplan-Meier estimate (JASA 1958), whose unknown tail is put on the largest label."""
     groups: LengthGroups | None = None
     """Of a duration whose lengths are known."""
+    ages: tuple[float, float] | None = None
+    """Of a task with a ``maturity``: how many windows before the cut the last row was shown (0, if
+    after it) and the first one, mature or not; rows of weight 0 left out."""
     shares: tuple[float, ...] = ()
     """Of an ordinal or multiclass task: how often each of its ``values`` is the label; they add up
     to 1."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, is_text, nulls_of
 from polyrank.data.ledger import LabelCount
+from polyrank.data.maturing import ages_of
 from polyrank.errors import DataError
 from polyrank.schema import Binary, Multiclass, Schema, Task
 
@@ -21,20 +22,43 @@ Rows = NDArray[np.bool_]
 def observed_mask(table: pa.Table, schema: Schema) -> dict[str, Rows]:
     """For each task, the rows that its loss may see.
 
-    A label was observed if it is neither null nor NaN and its mask column, if it has one, is 1; it
-    counts if every task of its sample space (``within``, and that one's) was observed and is 1.
+    A label was observed if it is neither null nor NaN, its mask column, if it has one, is 1, and
+    its row is mature, if the task has a ``maturity``; it counts if every task of its sample space
+    (``within``, and that one's) was observed and is 1.
 
     Args:
         table: A table as ``Reader`` gives it, or any with the labels as numbers.
         schema: The tasks.
     """
-    own = {task.name: _own(table, task) for task in schema.tasks}
+    own = {task.name: was_asked(table, task) for task in schema.tasks}
+    for late in schema.maturing:
+        own[late.name] &= ages_of(table, schema, late).mature_B
     ones = {
-        task.name: own[task.name] & is_one(table, task)
+        task.name: own[task.name] & (settled_codes(table, schema, task) == 1)
         for task in schema.tasks
         if isinstance(task, Binary)
     }
     return {name: _inside(own[name], ones, schema.space(name)) for name in schema.task_names}
+
+
+def asked_mask(table: pa.Table, schema: Schema, task: Binary) -> Rows:
+    """The rows of a task with a ``maturity`` that its loss could see, were all of them mature."""
+    observed = observed_mask(table, schema)
+    asked = was_asked(table, task)
+    for outer in schema.space(task.name):
+        asked &= observed[outer] & (settled_codes(table, schema, schema.task(outer)) == 1)
+    return asked
+
+
+def maturity_counts(table: pa.Table, schema: Schema) -> dict[str, int]:
+    """What is worth telling of labels that arrive late: how many are masked, how many are 0."""
+    counts = {}
+    for task in schema.maturing:
+        asked, ages = asked_mask(table, schema, task), ages_of(table, schema, task)
+        late = ages.mature_B & ages.late_B
+        counts[f"label {task.name!r} is not mature: masked"] = int((asked & ~ages.mature_B).sum())
+        counts[f"event of {task.name!r} after its window: label 0"] = int((asked & late).sum())
+    return counts
 
 
 def outside_counts(table: pa.Table, schema: Schema, rows: dict[str, Rows]) -> dict[str, int]:
@@ -42,7 +66,8 @@ def outside_counts(table: pa.Table, schema: Schema, rows: dict[str, Rows]) -> di
     counts = {}
     for task in schema.tasks:
         if isinstance(task, Binary) and task.within is not None:
-            outside = _own(table, task) & ~rows[task.name] & is_one(table, task)
+            inside = rows[task.name] if task.maturity is None else asked_mask(table, schema, task)
+            outside = was_asked(table, task) & ~inside & is_one(table, task)
             counts[task.name] = int(outside.sum())
     return counts
 
@@ -68,6 +93,15 @@ def label_codes(table: pa.Table, task: Task) -> NDArray[np.float64]:
     return floats_of(array)
 
 
+def settled_codes(table: pa.Table, schema: Schema, task: Task) -> NDArray[np.float64]:
+    """``label_codes``, and 0 where an event came after the window of the task's ``maturity``."""
+    codes = label_codes(table, task)
+    if not isinstance(task, Binary) or task.maturity is None:
+        return codes
+    late_B = ages_of(table, schema, task).late_B & ~np.isnan(codes)
+    return np.where(late_B, 0.0, codes)
+
+
 def in_unit(task: Task, codes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Labels of a task as batches carry them, in the user's unit; NaN stays NaN."""
     if not isinstance(task, Multiclass):
@@ -90,9 +124,9 @@ def class_codes(array: Any, task: Multiclass) -> NDArray[np.float64]:
     return code_B
 
 
-def count_labels(table: pa.Table, task: Task, observed_B: Rows) -> LabelCount:
+def count_labels(table: pa.Table, schema: Schema, task: Task, observed_B: Rows) -> LabelCount:
     """How many labels were observed, and their range."""
-    value_K = label_values(table, task)[observed_B]
+    value_K = in_unit(task, settled_codes(table, schema, task))[observed_B]
     if not len(value_K):
         return LabelCount()
     return LabelCount(observed=len(value_K), low=float(value_K.min()), high=float(value_K.max()))
@@ -134,7 +168,8 @@ def is_one(table: pa.Table, task: Task) -> Rows:
     return ones
 
 
-def _own(table: pa.Table, task: Task) -> Rows:
+def was_asked(table: pa.Table, task: Task) -> Rows:
+    """Where a task's label is neither null nor NaN, and its mask column, if it has one, is 1."""
     seen = ~unobserved(_column(table, task.label))
     if task.mask is not None:
         seen &= floats_of(_column(table, task.mask)) == 1

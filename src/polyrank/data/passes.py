@@ -17,7 +17,12 @@ from polyrank.data.faults import Fault, FaultLog, Rule, broken
 from polyrank.data.hashing import hash_rows
 from polyrank.data.ledger import Counts, LabelCount
 from polyrank.data.matches import absent_note
-from polyrank.data.observed import count_labels, observed_mask, outside_counts
+from polyrank.data.observed import (
+    count_labels,
+    maturity_counts,
+    observed_mask,
+    outside_counts,
+)
 from polyrank.data.outside import outside_drops, outside_faults, outside_notes
 from polyrank.data.plan import Plan
 from polyrank.data.quarantine import Quarantine
@@ -201,10 +206,12 @@ class Pass:
         self.counts.used += used
         self.counts.masked += table.num_rows - used
         for task in schema.tasks:
-            seen = count_labels(table, task, observed[task.name])
+            seen = count_labels(table, schema, task, observed[task.name])
             self.counts.labels.setdefault(task.name, LabelCount()).add(seen)
         for name, count in outside_counts(table, schema, observed).items():
             self.counts.note(f"label {name!r} is 1 outside its sample space: masked", count)
+        for what, count in maturity_counts(table, schema).items():
+            self.counts.note(what, count)
         for told, count in outside_notes(table, schema).items():
             self.counts.note(told, count)
 

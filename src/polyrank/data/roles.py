@@ -141,6 +141,10 @@ def label_uses(schema: Schema) -> dict[str, list[Use]]:
         if timed.censored is not None:
             use = Use("mask", f"`censored` of task {timed.name!r}")
             uses.setdefault(timed.censored, []).append(use)
+    for late in schema.maturing:
+        if late.maturity is not None:
+            use = Use("time", f"`event_time` of task {late.name!r}")
+            uses.setdefault(late.maturity.event_time, []).append(use)
     return uses
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polyrank.data.age_checks import AgeCheck, checks_of_ages
 from polyrank.data.checks import Check, checks_of, present_check
+from polyrank.data.maturing import check_clocks
 from polyrank.data.plan import Plan, Request
 from polyrank.data.times import PlausibleTimes
 
@@ -20,7 +22,7 @@ class Rules:
 
     plan: Plan
     request: Request
-    checks: tuple[Check, ...]
+    checks: tuple[Check | AgeCheck, ...]
 
     @property
     def decided_by(self) -> str | None:
@@ -48,7 +50,12 @@ def rules_of(plan: Plan, request: Request) -> Rules:
         for column, owner in must.items()
         if column in plan.columns
     ]
-    checks = (*present, *checks_of(request.schema, names, labels=request.labels))
+    ages: tuple[AgeCheck, ...] = ()
+    if request.labels:
+        check_clocks(request.schema, plan.schema)
+        ages = tuple(checks_of_ages(request.schema, names))
+    own = checks_of(request.schema, names, labels=request.labels)
+    checks: tuple[Check | AgeCheck, ...] = (*present, *own, *ages)
     return Rules(plan=plan, request=request, checks=checks)
 
 

@@ -17,7 +17,7 @@ from polyrank.data.join import Join, join_of
 from polyrank.data.ledger import LabelCount
 from polyrank.data.lint import DataWarning, Sample, leaks
 from polyrank.data.matches import match_problems
-from polyrank.data.observed import count_labels, observed_mask, unlearnable
+from polyrank.data.observed import asked_mask, count_labels, observed_mask, unlearnable
 from polyrank.data.outside import outside_drops, outside_faults
 from polyrank.data.plan import Plan, Request, try_plan
 from polyrank.data.rules import Rows, compared_columns, plausible_times, rules_of
@@ -102,6 +102,8 @@ class _Survey:
         self._parts: Counter[str] = Counter()
         self._absent: Counter[str] = Counter()
         self._labels = {name: LabelCount() for name in request.schema.task_names}
+        self._asked: Counter[str] = Counter()
+        self._young: Counter[str] = Counter()
 
     def take(self, chunk: Chunk) -> None:
         """Look at a chunk."""
@@ -159,7 +161,12 @@ class _Survey:
         train = good.filter(pa.array(train_B[~bad_B])).combine_chunks()
         observed = observed_mask(train, schema)
         for task in schema.tasks:
-            self._labels[task.name].add(count_labels(train, task, observed[task.name]))
+            counted = count_labels(train, schema, task, observed[task.name])
+            self._labels[task.name].add(counted)
+        for task in schema.maturing:
+            asked = int(asked_mask(train, schema, task).sum())
+            self._asked[task.name] += asked
+            self._young[task.name] += asked - int(observed[task.name].sum())
 
     def _part_problems(self) -> Iterator[DataError]:
         split = self._rules.request.split
@@ -175,6 +182,7 @@ class _Survey:
         found = list(unlearnable(self._rules.request.schema, self._labels))
         yield from found
         told = {error.where for error in found}
+        yield from self._young_labels()
         for name, count in self._labels.items():
             where = f"task {name!r}"
             if count.observed and count.low == count.high and where not in told:
@@ -183,6 +191,17 @@ class _Survey:
                     f"{every} over the training rows",
                     where=where,
                     hint="There is nothing to learn: leave the task out, or give more of the log.",
+                )
+
+    def _young_labels(self) -> Iterator[DataError]:
+        for name, young in self._young.items():
+            if young:
+                asked = self._asked[name]
+                yield DataWarning(
+                    f"{young:,} of {asked:,} labels ({young / asked:.1%}) of the training rows are "
+                    "not mature at `observed_until`, so they are masked",
+                    where=f"task {name!r}",
+                    hint="Learn from them by `model.delay`, or cut the log earlier.",
                 )
 
     def _repeated_rows(self) -> Iterator[DataError]:

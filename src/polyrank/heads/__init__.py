@@ -20,6 +20,14 @@ from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
 from polyrank.heads.binary import BinaryHead, CrossEntropy
 from polyrank.heads.cread import CREAD, CREADHead
 from polyrank.heads.d2q import D2Q, D2QHead
+from polyrank.heads.delay import (
+    DELAYS,
+    AnyDelay,
+    DelayConfig,
+    DelayObjective,
+    build_corrections,
+    delay_faults,
+)
 from polyrank.heads.duration import DurationHead, Log1p
 from polyrank.heads.funnels import FUNNELS, AnyFunnel, FunnelConfig, Masked, Objective, Output, Part
 from polyrank.heads.lists import LISTS, AnyList, ListConfig, ListObjective, list_faults
@@ -95,6 +103,7 @@ __all__ = [
     "CREAD",
     "D2Q",
     "DEFAULT_HEADS",
+    "DELAYS",
     "FUNNELS",
     "HEADS",
     "LISTS",
@@ -103,6 +112,7 @@ __all__ = [
     "TPM",
     "WLR",
     "ZILN",
+    "AnyDelay",
     "AnyFunnel",
     "AnyHead",
     "AnyList",
@@ -112,6 +122,8 @@ __all__ = [
     "Cumulative",
     "CumulativeHead",
     "D2QHead",
+    "DelayConfig",
+    "DelayObjective",
     "DurationHead",
     "Extras",
     "FunnelConfig",
@@ -138,7 +150,9 @@ __all__ = [
     "TweedieHead",
     "WLRHead",
     "ZILNHead",
+    "build_corrections",
     "build_head",
+    "delay_faults",
     "list_faults",
     "masked_mean",
 ]

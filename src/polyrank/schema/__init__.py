@@ -26,6 +26,7 @@ from polyrank.schema.features import (
     Side,
     SideTable,
 )
+from polyrank.schema.maturity import Maturity
 from polyrank.schema.model import Declared
 from polyrank.schema.parse import parse
 from polyrank.schema.refusal import Faults
@@ -48,6 +49,7 @@ __all__ = [
     "Feature",
     "Guess",
     "Keys",
+    "Maturity",
     "Multiclass",
     "Numeric",
     "Ordinal",

@@ -59,6 +59,7 @@ class Schema(Declared):
             *self._reference_faults(),
             *self._space_faults(),
             *self._leaks(),
+            *self._maturity_faults(),
         ]
         if faults:
             raise Faults(faults)
@@ -96,10 +97,18 @@ class Schema(Declared):
         return {task.name: task.keep_rate for task in self.tasks if isinstance(task, Binary)}
 
     def label_columns(self) -> tuple[str, ...]:
-        """Columns that hold labels, their masks or whether they are censored."""
+        """Columns that hold labels, their masks, events or whether they are censored."""
         masks = (task.mask for task in self.tasks if task.mask is not None)
         cuts = (task.censored for task in self.durations if task.censored is not None)
-        return tuple(dict.fromkeys([*(task.label for task in self.tasks), *masks, *cuts]))
+        events = (task.maturity.event_time for task in self.maturing if task.maturity is not None)
+        labels = (task.label for task in self.tasks)
+        return tuple(dict.fromkeys([*labels, *masks, *cuts, *events]))
+
+    @property
+    def maturing(self) -> tuple[Binary, ...]:
+        """The tasks whose labels arrive late."""
+        tasks = (task for task in self.tasks if isinstance(task, Binary))
+        return tuple(task for task in tasks if task.maturity is not None)
 
     def feature_columns(self) -> tuple[str, ...]:
         """Columns that hold features, joined ones included."""
@@ -125,6 +134,24 @@ class Schema(Declared):
             for index, feature in enumerate(self.features)
             if feature.column in labels
         ]
+
+    def _maturity_faults(self) -> list[Fault]:
+        faults = []
+        for task in self.maturing:
+            place = f"tasks.{self.tasks.index(task)}.maturity"
+            if self.keys.time is None:
+                message = (
+                    f"task {task.name!r}: `maturity` counts from `keys.time`, and there is none. "
+                    "Name the column with the time of the impression, or leave `maturity` out"
+                )
+                faults.append((place, message))
+            elif task.maturity is not None and task.maturity.event_time == self.keys.time:
+                message = (
+                    f"task {task.name!r}: `event_time` is the column of `keys.time`, the time of "
+                    "the impression. Name the one with the time of the event"
+                )
+                faults.append((f"{place}.event_time", message))
+        return faults
 
     def _reference_faults(self) -> list[Fault]:
         categorical = {f.name for f in self.features if isinstance(f, Categorical)}

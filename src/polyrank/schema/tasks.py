@@ -17,6 +17,7 @@ from polyrank.schema.classes import (
     require_several,
     whole_number,
 )
+from polyrank.schema.maturity import Maturity
 from polyrank.schema.model import Column, Declared, Name
 
 
@@ -65,6 +66,8 @@ class Binary(_Task):
     keep_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of negatives the log kept. Predictions are corrected by log(keep_rate) on the logit
     (He et al., ADKDD 2014, section 6.3) and metrics weigh negatives by 1 / keep_rate."""
+    maturity: Maturity | None = None
+    """Of a label whose event may follow later; null: what the log says is final."""
 
 
 class Regression(_Task):

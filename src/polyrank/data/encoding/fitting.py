@@ -50,6 +50,7 @@ class Fitting:
         self._targets = TargetFit(schema, seed)
         self._num_rows = 0
         weight = [schema.keys.weight] if schema.keys.weight else []
+        weight += [schema.keys.time] if schema.keys.time and schema.maturing else []
         extras = [extra.column for extra in extras_of(schema)]
         self._names = [*schema.feature_columns(), *schema.label_columns(), *weight, *extras]
 

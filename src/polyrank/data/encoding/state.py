@@ -20,6 +20,7 @@ from polyrank.data.layout import LengthGroups, TargetStats
 from polyrank.errors import ArtefactError
 from polyrank.schema import (
     Bag,
+    Binary,
     Categorical,
     Declared,
     Duration,
@@ -198,6 +199,8 @@ def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
     if stats.groups is not None:
         parts[f"{name}.length_edges"] = np.array(stats.groups.edges, dtype=np.float64)
         parts[f"{name}.length_quantiles"] = np.array(stats.groups.quantiles).ravel()
+    if stats.ages is not None:
+        parts[f"{name}.ages"] = np.array(stats.ages)
     return parts
 
 
@@ -211,6 +214,7 @@ def _restore_target(task: Task, meta: _Target, parts: _Parts) -> TargetStats:
         count=meta.count,
         quantiles=tuple(quantiles.tolist()),
         groups=_restore_groups(task, meta.num_groups, parts) if meta.num_groups else None,
+        ages=_restore_ages(task, parts),
         shares=_restore_shares(task, parts) if isinstance(task, Ordinal | Multiclass) else (),
     )
 
@@ -220,6 +224,15 @@ def _restore_shares(task: Ordinal | Multiclass, parts: _Parts) -> tuple[float, .
     if not (shares >= 0).all() or abs(float(shares.sum()) - 1) > 1e-6:
         raise _refuse("shares of levels or classes do not add up to 1", f"task {task.name!r}")
     return tuple(shares.tolist())
+
+
+def _restore_ages(task: Task, parts: _Parts) -> tuple[float, float] | None:
+    if not isinstance(task, Binary) or task.maturity is None:
+        return None
+    newest, oldest = parts.take(f"{task.name}.ages", np.float64, 2).tolist()
+    if not 0 <= newest <= oldest < np.inf:
+        raise _refuse(f"ages from {newest} to {oldest} windows", f"task {task.name!r}")
+    return newest, oldest
 
 
 def _restore_groups(task: Task, num_groups: int, parts: _Parts) -> LengthGroups:

@@ -16,11 +16,12 @@ from polyrank.data.encoding.shares import Shares
 from polyrank.data.faults import refuse
 from polyrank.data.layout import TargetStats
 from polyrank.data.ledger import LabelCount
+from polyrank.data.maturing import Extent, ages_of
 from polyrank.data.observed import (
     count_labels,
     in_unit,
-    label_codes,
     observed_mask,
+    settled_codes,
     unlearnable,
 )
 from polyrank.errors import DataError
@@ -37,7 +38,7 @@ def labels_of(schema: Schema, table: pa.Table) -> tuple[NDArray[np.float64], NDA
     """
     observed = observed_mask(table, schema)
     labels = {
-        task.name: np.where(observed[task.name], label_codes(table, task), 0.0)
+        task.name: np.where(observed[task.name], settled_codes(table, schema, task), 0.0)
         for task in schema.tasks
     }
     for task in schema.tasks:
@@ -94,6 +95,7 @@ class TargetFit:
         }
         self._moments = {name: Moments() for name in schema.task_names}
         self._labels = {name: LabelCount() for name in schema.task_names}
+        self._elapsed = {task.name: Extent() for task in schema.maturing}
 
     def add(self, table: pa.Table) -> None:
         """Takes the next rows."""
@@ -109,7 +111,10 @@ class TargetFit:
             if task.name in self._shares:
                 self._shares[task.name].add(labels[seen, place], weights[seen])
             counted = seen & (weights > 0)
-            self._labels[task.name].add(count_labels(table, task, counted))
+            self._labels[task.name].add(count_labels(table, self._schema, task, counted))
+        for late in self._schema.maturing:
+            elapsed = ages_of(table, self._schema, late).elapsed_B[weights > 0]
+            self._elapsed[late.name].add(elapsed[~np.isnan(elapsed)])
 
     def finish(self) -> dict[str, TargetStats]:
         """By task.
@@ -130,6 +135,7 @@ class TargetFit:
                 count=moments.count,
                 quantiles=() if fit is None else fit.quantiles(),
                 groups=None if fit is None else fit.groups(),
+                ages=self._elapsed[name].result() if name in self._elapsed else None,
                 shares=self._shares[name].result() if name in self._shares else (),
             )
         return stats

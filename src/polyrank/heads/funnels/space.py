@@ -97,18 +97,22 @@ class Space:
         """(B,) bool: whether the row reached ``task``, and whether that is known.
 
         Of a task and all it lies within: 0 where one further out is known to be 0, the task's own
-        label where all of them are 1 and it was observed; not known elsewhere.
+        label where all of them are 1 and it was observed; not known elsewhere. Nor is it where
+        one of them is not mature: else rows that are 0 further out would be known at once and the
+        others later, and the joint would come out too low.
         """
         assert batch.labels_BT is not None, "training batches carry labels"
         assert batch.observed_BT is not None, "training batches carry masks"
         reached_B = torch.ones(len(batch), dtype=torch.bool, device=batch.observed_BT.device)
-        known_B = reached_B
+        known_B = ripe_B = reached_B
         for name in self.chains[task]:
             # Observed implies that all further out are 1 (``Batch.observed_BT``).
             seen_B = batch.observed_BT[:, self.places[name]]
             known_B = seen_B | (known_B & ~reached_B)
             reached_B = seen_B & (batch.labels_BT[:, self.places[name]] == 1)
-        return reached_B, known_B
+            if (elapsed_B := batch.extras.get(f"{name}.elapsed")) is not None:
+                ripe_B = ripe_B & (elapsed_B >= 1)
+        return reached_B, known_B & ripe_B
 
     def joint(self, logits: Logits, task: str) -> LogProbs:
         """P(all of the chain are 1), where each logit is of P(task | what it lies within)."""
