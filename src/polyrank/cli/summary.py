@@ -10,7 +10,7 @@ from rich.console import Console
 
 from polyrank.bundle import Bundle
 from polyrank.bundle.card import told_gains
-from polyrank.cli.tables import console, ledger_lines, show_comparison, show_evaluation
+from polyrank.cli.tables import console, ledger_lines, show_comparison, show_evaluation, show_title
 from polyrank.run import BUNDLE, evaluations
 from polyrank.scoring import Gains
 
@@ -22,7 +22,7 @@ def show_gains(
     title = f"the parent's tasks on {part}: A the parent {version[:12]}, B this model"
     found = Gains.from_json(gains)
     if found.comparison is None:
-        out.print(f"{title}: more rows than evaluation.exact_rows, so no metrics")
+        show_title(out, f"{title}: more rows than evaluation.exact_rows, so no metrics")
     elif any(found.largest.values()):
         show_comparison(out, found.comparison, title, metrics)
     out.print(told_gains(part, gains), highlight=False, soft_wrap=True)

@@ -98,7 +98,7 @@ def _feature_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
             )
         else:
             yield from _changed(where, feature, after[name], f"Restore it, {_AFRESH}")
-    for name in after.keys() - before.keys():
+    for name in (name for name in after if name not in before):
         yield ConfigError(
             "the parent does not read this feature, which would widen the input of every trained "
             "layer",
