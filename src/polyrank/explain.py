@@ -50,7 +50,7 @@ class Explanation:
     tasks: tuple[str, ...]
     blocks: tuple[Part, ...]
     """Input, interaction, sharing and towers, in the order of a forward pass; then what towers pass
-    to each other before their logits, if they do."""
+    to each other before their logits, if they do, and the towers of bias models."""
     vocabularies: Mapping[str, int]
     """Rows of the table by feature that has some of its own, the largest first."""
 
@@ -134,6 +134,7 @@ def explain_model(model: RankingModel, encoders: Encoders, config: ModelConfig) 
             _sharing(model, config),
             _towers(model),
             *_transfer(model, config),
+            *_bias(model, config),
         ),
         vocabularies=_vocabularies(encoders),
     )
@@ -179,7 +180,8 @@ def _input(model: RankingModel, encoders: Encoders) -> Part:
     for column, attention in zip(asking, layer.attention, strict=True):
         part = part_of(f"attention of {column.name}", attention)
         parts.append(replace(part, each=f"{column.max_length} × ({part.each})"))
-    count, number = len(model.inputs), len(encoders.schema.features)
+    count, schema = len(model.inputs), encoders.schema
+    number = len(schema.features) - len(schema.bias_names)
     features = "1 feature" if number == 1 else f"{number} features"
     return Part(
         name="input",
@@ -230,6 +232,18 @@ def _transfer(model: RankingModel, config: ModelConfig) -> Iterator[Part]:
             name=f"transfer {config.funnel.kind}",
             cost=cost_of(model.transfer),
             parts=tuple(parts_of(model.transfer)),
+        )
+
+
+def _bias(model: RankingModel, config: ModelConfig) -> Iterator[Part]:
+    if model.bias is not None:
+        towers = zip(model.bias.tasks, model.bias.towers, strict=True)
+        yield Part(
+            name="bias",
+            cost=cost_of(model.bias),
+            parts=tuple(
+                part_of(f"{config.bias[task].kind} of {task}", tower) for task, tower in towers
+            ),
         )
 
 

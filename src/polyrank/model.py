@@ -16,18 +16,22 @@ from torch import Tensor, nn
 from polyrank.data import Batch, Layout
 from polyrank.errors import suggest
 from polyrank.heads import (
+    AnyBias,
     AnyDelay,
     AnyFunnel,
     AnyHead,
     AnyList,
+    BiasObjective,
     CrossEntropy,
     DelayObjective,
     Head,
     ListObjective,
     Masked,
     Objective,
+    bias_faults,
     build_corrections,
     build_head,
+    build_towers,
     delay_faults,
     list_faults,
 )
@@ -67,6 +71,8 @@ class ModelConfig(Declared):
     lists: dict[Name, AnyList] = {}
     """By binary task: a term that compares the rows of a request, beside the head's own loss. Then
     every batch holds whole requests."""
+    bias: dict[Name, AnyBias] = {}
+    """By binary task: what its labels owe to how the rows were shown."""
     seed_offset: NonNegativeInt = 0
     """Added to the run's seed for the initial weights: another draw on the same batches."""
 
@@ -83,9 +89,17 @@ class ModelConfig(Declared):
             *self._heads_without_logit(schema),
             *delay_faults(self.delay, schema, self.heads, self.funnel),
             *list_faults(self.lists, schema, self.heads, self.funnel),
+            *bias_faults(
+                self.bias, schema, self.funnel, {"delay": self.delay, "lists": self.lists}
+            ),
         ]
         if faults:
             raise Faults(faults)
+
+    @property
+    def seen_tasks(self) -> tuple[str, ...]:
+        """The tasks of which is predicted what would be if the row were seen."""
+        return tuple(name for name, bias in self.bias.items() if bias.predicts_seen)
 
     def _misplaced_heads(self, schema: Schema) -> Iterator[tuple[str, str]]:
         tasks: dict[str, Any] = {task.name: task for task in schema.tasks}
@@ -123,7 +137,7 @@ class Forward:
     """What one pass gives."""
 
     logits: Mapping[str, Tensor]
-    """(B, L) by output of the objective, those of the tasks by their names."""
+    """(B, L) by output of the objective, those of the tasks by their names; then "<task>.bias"."""
     shared: Shared
     """What the sharing block gave: the fork, the gates, the experts' outputs."""
 
@@ -160,6 +174,8 @@ class RankingModel(nn.Module):
                 self.objective = DelayObjective(self.objective, corrections)
             if config.lists:
                 self.objective = ListObjective(self.objective, config.lists, schema)
+            if config.bias:
+                self.objective = BiasObjective(self.objective, config.bias, schema)
             self.towers = nn.ModuleList(
                 [
                     Tower(
@@ -174,6 +190,8 @@ class RankingModel(nn.Module):
             )
             width = (self.sharing.out_width, *config.towers.widths)[-1]
             self.transfer = config.funnel.transfer(schema, width, tasks)
+            # Last, so that all else starts from the same weights with it and without.
+            self.bias = build_towers(config.bias, schema, layout)
 
     def forward(self, batch: Batch) -> Forward:
         """Logits of every task for every row."""
@@ -193,6 +211,8 @@ class RankingModel(nn.Module):
         if self.transfer is not None:
             hidden = self.transfer(hidden)
         logits = {name: tower.logits(hidden[name]) for name, tower in towers.items()}
+        if self.bias is not None:
+            logits |= self.bias(batch)
         return Forward(logits=logits, shared=shared)
 
     def predict(self, batch: Batch, *, further: bool = False) -> dict[str, Tensor]:

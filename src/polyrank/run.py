@@ -317,7 +317,7 @@ def _card(
 ) -> Card:
     ledger = prepared.ledger
     return Card(
-        tasks=describe_tasks(config.schema_),
+        tasks=describe_tasks(config.schema_, config.model.seen_tasks),
         data={
             part: DataDates(rows=span.rows, first=span.first, last=span.last)
             for part in ("train", *HELD_OUT)

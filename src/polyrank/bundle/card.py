@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -46,13 +46,19 @@ class Card(Declared):
     the parent's weights were frozen, and by part what its tasks gained."""
 
 
-def describe_tasks(schema: Schema) -> dict[str, str]:
-    """One phrase a task, such as ``binary, within click; predicted: P(buy = 1 | click = 1)``."""
+def describe_tasks(schema: Schema, seen: Collection[str] = ()) -> dict[str, str]:
+    """One phrase a task, such as ``binary, within click; predicted: P(buy = 1 | click = 1)``.
+
+    Args:
+        schema: Its tasks.
+        seen: ``ModelConfig.seen_tasks``.
+    """
     phrases = {}
     for task in schema.tasks:
         space = f", within {' and '.join(schema.space(task.name))}" if task.within else ""
         wanted = ", less is better" if task.sign == "bad" else ""
-        phrases[task.name] = f"{task.kind}{space}{wanted}; predicted: {quantity(schema, task.name)}"
+        what = quantity(schema, task.name, seen=task.name in seen)
+        phrases[task.name] = f"{task.kind}{space}{wanted}; predicted: {what}"
     return phrases
 
 

@@ -35,6 +35,8 @@ def score(
             where=str(out),
             hint="Write elsewhere.",
         )
+    for notice in scorer.notices(log):
+        typer.echo(notice, err=True)
     ledger = Ledger()
     rows = scorer.score_file(
         log,

@@ -57,7 +57,8 @@ class Batch:
     """int64 codes of the keys "user" and "request", where the log has them; -1 for a null key."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """(B,) float32 by name, NaN where not known: "<task>.length" in seconds and, with labels,
-    "<task>.censored", which is 1 where the label is a lower bound."""
+    "<task>.censored", which is 1 where the label is a lower bound, "<task>.examination" by position
+    relative to the largest, and "propensity"."""
 
     def __len__(self) -> int:
         return int(self.ids_BF.shape[0])

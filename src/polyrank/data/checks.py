@@ -66,7 +66,7 @@ def checks_of(schema: Schema, columns: Collection[str], *, labels: bool) -> tupl
         columns: The columns there are; rules on others are left out.
         labels: Whether labels and the keys that only training reads are there.
     """
-    checks = [*_feature_checks(schema), *_length_checks(schema)]
+    checks = [*_feature_checks(schema, bias=labels), *_length_checks(schema)]
     if labels:
         checks += [*_label_checks(schema), *_key_checks(schema.keys)]
     return tuple(
@@ -76,9 +76,9 @@ def checks_of(schema: Schema, columns: Collection[str], *, labels: bool) -> tupl
     )
 
 
-def _feature_checks(schema: Schema) -> Iterator[Check]:
+def _feature_checks(schema: Schema, *, bias: bool) -> Iterator[Check]:
     for feature in schema.features:
-        if not isinstance(feature, Numeric):
+        if not isinstance(feature, Numeric) or (feature.side == "bias" and not bias):
             continue
         yield finite_check(feature.column, f"numeric feature {feature.name!r}")
         if feature.on_missing == "refuse":

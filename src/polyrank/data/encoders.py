@@ -50,10 +50,11 @@ from polyrank.data.encoding.state import Array
 from polyrank.data.encoding.targets import labels_of, weights_of
 from polyrank.data.encoding.vectors import as_vectors
 from polyrank.data.encoding.vocabulary import MISSING, UNSEEN, Vocabulary
-from polyrank.data.extras import extras_of
+from polyrank.data.extras import Extra, extras_of
 from polyrank.data.layout import IdColumn, Layout, NumericColumn, RaggedColumn, VectorColumn
 from polyrank.errors import ConfigError, DataError
 from polyrank.schema import Bag, Categorical, Embedding, Numeric, Schema, Sequence
+from polyrank.schema.schema import is_id
 
 _PIECE = 1 << 18
 """Rows looked at together while fitting: bounds the memory for a large chunk."""
@@ -78,11 +79,10 @@ class Encoders:
         self._id_features = [
             feature
             for feature in schema.features
-            if isinstance(feature, Categorical)
-            or (isinstance(feature, Numeric) and feature.scaling == "bins")
+            if isinstance(feature, Categorical | Numeric) and is_id(feature)
         ]
         self.rows: Mapping[str, range] = _lay_out(schema, fitted)
-        self.layout = _layout(schema, fitted, max((r.stop for r in self.rows.values()), default=0))
+        self.layout = _layout(schema, fitted, self.rows)
 
     @classmethod
     def fit(cls, schema: Schema, chunks: Iterable[pa.Table], *, seed: int = 0) -> Encoders:
@@ -131,23 +131,24 @@ class Encoders:
     def rows_before(self, old: Encoders) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """(R,): for each row of the table, the row of ``old``, out of which these encoders grew,
         that meant the same; for a new id, the row of those out of vocabulary."""
-        return rows_before(self.rows, old.rows)
+        return rows_before(self.rows, old.rows)[: self.layout.num_rows]
 
     def encode(self, table: pa.Table, *, labels: bool = True) -> Batch:
         """The rows of a table as a batch.
 
         Args:
             table: Checked columns; other columns are ignored.
-            labels: Whether to read labels, weights and keys; without, only features are needed.
+            labels: Whether to read labels, weights and keys; without, only features are needed, and
+                those on the side ``bias`` are missing whatever the table holds.
 
         Raises:
             DataError: A missing column, ids of another kind than in training, an infinite number,
                 a missing number where the schema refuses one.
         """
-        columns = pick(table, self._names(labels))
+        columns = pick(table, self._names(labels=labels))
         extras = [extra for extra in extras_of(self.schema) if labels or extra.at_scoring]
         batch = Batch(
-            ids_BF=self._ids(columns, table.num_rows),
+            ids_BF=self._ids(columns, table.num_rows, labels=labels),
             numeric_BN=self._numerics(columns, table.num_rows),
             ragged={
                 feature.name: self._ragged(feature, columns)
@@ -165,7 +166,7 @@ class Encoders:
                 for feature in self.schema.features
                 if isinstance(feature, Embedding)
             },
-            extras={extra.name: torch.from_numpy(extra.read(columns)) for extra in extras},
+            extras={extra.name: self._extra(extra, columns) for extra in extras},
         )
         return self._with_labels(batch, table, columns) if labels else batch
 
@@ -215,8 +216,8 @@ class Encoders:
             digest.update(array.view(np.uint8).data)
         return digest.hexdigest()
 
-    def _names(self, labels: bool) -> list[str]:
-        names = list(self.schema.feature_columns())
+    def _names(self, *, labels: bool) -> list[str]:
+        names = list(self.schema.feature_columns(bias=labels))
         if labels:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
@@ -225,10 +226,20 @@ class Encoders:
         names += [extra.column for extra in extras_of(self.schema) if labels or extra.at_scoring]
         return names
 
-    def _ids(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
+    def _extra(self, extra: Extra, columns: dict[str, pa.Array]) -> torch.Tensor:
+        value_B = extra.read(columns)
+        if extra.curve is not None:
+            curve = self._fitted.targets[extra.curve].examination
+            assert curve is not None, "fitted where the schema asks for it"
+            value_B = curve.at(value_B.astype(np.float64)).astype(np.float32)
+        return torch.from_numpy(value_B)
+
+    def _ids(self, columns: dict[str, pa.Array], num_rows: int, *, labels: bool) -> torch.Tensor:
         ids_BF = np.empty((num_rows, len(self._id_features)), dtype=np.int64)
         for place, feature in enumerate(self._id_features):
-            if isinstance(feature, Categorical):
+            if feature.side == "bias" and not labels:
+                ids_BF[:, place] = self.rows[feature.name].start
+            elif isinstance(feature, Categorical):
                 ids_BF[:, place] = self._table_rows(feature, columns)
             else:
                 rows = self._fitted.scalers[feature.name].rows(_numbers(feature, columns))
@@ -314,10 +325,11 @@ def _numbers(feature: Numeric, columns: dict[str, pa.Array]) -> Floats:
 
 
 def _lay_out(schema: Schema, fitted: Fitted) -> dict[str, range]:
-    """The vocabularies and bins of all features, end to end in the order of the schema."""
+    """The vocabularies and bins of all features, end to end in the order of the schema, those on
+    the side ``bias`` last."""
     rows: dict[str, range] = {}
     stop = 0
-    for feature in schema.features:
+    for feature in sorted(schema.features, key=lambda feature: feature.side == "bias"):
         if feature.name in fitted.vocabularies:
             size = fitted.vocabularies[feature.name].num_rows
         elif isinstance(feature, Numeric) and feature.scaling == "bins":
@@ -339,11 +351,12 @@ def _lay_out(schema: Schema, fitted: Fitted) -> dict[str, range]:
     return rows | shared
 
 
-def _layout(schema: Schema, fitted: Fitted, num_rows: int) -> Layout:
+def _layout(schema: Schema, fitted: Fitted, rows: Mapping[str, range]) -> Layout:
     ids: list[IdColumn] = []
     numerics: list[NumericColumn] = []
     ragged: list[RaggedColumn] = []
     vectors: list[VectorColumn] = []
+    bias = schema.bias_names
     for feature in schema.features:
         name, side = feature.name, feature.side
         if isinstance(feature, Categorical) or (
@@ -363,9 +376,10 @@ def _layout(schema: Schema, fitted: Fitted, num_rows: int) -> Layout:
         ragged=tuple(ragged),
         vectors=tuple(vectors),
         tasks=schema.task_names,
-        num_rows=num_rows,
+        num_rows=max((own.stop for name, own in rows.items() if name not in bias), default=0),
         targets=fitted.targets,
         extras=(*(extra.name for extra in extras_of(schema)), *age_names(schema)),
+        bias_rows={name: rows[name] for name in bias},
     )
 
 

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from polyrank.data.encoding.numeric import as_numbers
 from polyrank.schema import Schema
 
+PROPENSITY = "propensity"
+"""How likely the row was shown as it was, for all tasks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
     """One of them."""
 
     name: str
-    """"<task>.<what>", as in ``Batch.extras``."""
+    """"<task>.<what>", or "propensity", as in ``Batch.extras``."""
     column: str
     scale: float = 1.0
     """Times this, it is in the unit of ``Batch.extras``."""
@@ -29,6 +32,8 @@ class Extra:
     """What stands for null."""
     at_scoring: bool = False
     """Known before the label is."""
+    curve: str | None = None
+    """The task by whose fitted examination a position is replaced."""
 
     def read(self, columns: Mapping[str, pa.Array]) -> NDArray[np.float32]:
         """(B,) values.
@@ -42,7 +47,7 @@ class Extra:
 
 
 def extras_of(schema: Schema) -> tuple[Extra, ...]:
-    """All that a schema declares, in the order of its tasks."""
+    """All that a schema declares, in the order of its tasks, then those of every task."""
     return tuple(_extras_of(schema))
 
 
@@ -57,3 +62,9 @@ def _extras_of(schema: Schema) -> Iterator[Extra]:
             )
         if task.censored is not None:
             yield Extra(name=f"{task.name}.censored", column=task.censored, missing=0.0)
+    for examined in schema.examined:
+        assert schema.keys.position is not None, "the schema asks for it"
+        name = f"{examined.name}.examination"
+        yield Extra(name=name, column=schema.keys.position, curve=examined.name)
+    if schema.keys.propensity is not None:
+        yield Extra(name=PROPENSITY, column=schema.keys.propensity)

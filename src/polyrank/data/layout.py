@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from polyrank.schema import Side
 
@@ -14,6 +18,7 @@ class IdColumn:
 
     name: str
     side: Side
+    """On the side ``bias``, its ids are not of the shared table but of ``Layout.bias_rows``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,22 @@ class LengthGroups:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExaminationCurve:
+    """How likely a row is looked at, by its position, relative to the position most looked at."""
+
+    positions: tuple[int, ...]
+    """(K,) rising, those of the training split; rows at or beyond 1,000 count as 1,000."""
+    theta: tuple[float, ...]
+    """(K,) in [0, 1], the largest 1."""
+
+    def at(self, position_B: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B,): theta at each position, on a line between two known ones, level beyond the first
+        and the last; NaN at NaN."""
+        found_B: NDArray[np.float64] = np.interp(position_B, self.positions, self.theta)
+        return np.where(np.isnan(position_B), np.nan, found_B)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetStats:
     """What a head needs to know of its label: moments in the space in which it is regressed.
 
@@ -81,6 +102,8 @@ class TargetStats:
     shares: tuple[float, ...] = ()
     """Of an ordinal or multiclass task: how often each of its ``values`` is the label; they add up
     to 1."""
+    examination: ExaminationCurve | None = None
+    """Of a binary task with ``examined_by``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +111,8 @@ class Layout:
     """Everything the network must know of the encoded features; fixed once the encoders are fitted.
 
     ``num_rows`` is the number of rows of the one flat embedding table: the vocabularies of all
-    features, laid end to end. Every id in a batch is a row of it.
+    features, laid end to end. Every id in a batch is a row of it, but those of features on the side
+    ``bias``, whose rows come behind it.
     """
 
     ids: tuple[IdColumn, ...]
@@ -101,3 +125,5 @@ class Layout:
     """By task."""
     extras: tuple[str, ...] = ()
     """Names in ``Batch.extras`` of rows with labels."""
+    bias_rows: Mapping[str, range] = field(default_factory=dict)
+    """By feature on the side ``bias``, from ``num_rows`` on: its ids; the first says missing."""

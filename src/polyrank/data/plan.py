@@ -114,7 +114,7 @@ def _agreeing(
 def _uses(request: Request, names: Collection[str]) -> Iterator[dict[str, list[Use]]]:
     """Everything that reads a column."""
     schema = request.schema
-    yield feature_uses(schema)
+    yield feature_uses(schema, bias=request.labels)
     for side in schema.tables:
         yield {side.on: [Use("id", f"key of table {side.name!r}")]}
     keys = key_uses(schema)

@@ -61,6 +61,7 @@ class Use:
     separator: str = ""
     """Splits text into a list."""
     positive: tuple[int | str, ...] = ()
+    """Of a named label the values that mean 1, of a class all that there are."""
     cure: str = ""
     """Of a type that does not do, where it is not that of the role."""
 
@@ -117,10 +118,13 @@ class Wanted:
         return None if self.roles <= ANY_TYPE else Need("text", texts)
 
 
-def feature_uses(schema: Schema) -> dict[str, list[Use]]:
-    """Uses by column, for the features and for the lengths of what durations are spent on."""
+def feature_uses(schema: Schema, *, bias: bool = True) -> dict[str, list[Use]]:
+    """Uses by column, for the features (those on the side ``bias`` if asked for) and for the
+    lengths of what durations are spent on."""
     uses: dict[str, list[Use]] = {}
     for feature in schema.features:
+        if feature.side == "bias" and not bias:
+            continue
         uses.setdefault(feature.column, []).append(_use_of(feature, schema))
     for task in schema.durations:
         if task.length is not None:

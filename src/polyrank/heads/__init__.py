@@ -17,6 +17,14 @@ from pydantic import Field
 
 from polyrank.data.layout import TargetStats
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, masked_mean
+from polyrank.heads.bias import (
+    BIASES,
+    AnyBias,
+    BiasConfig,
+    BiasObjective,
+    bias_faults,
+    build_towers,
+)
 from polyrank.heads.binary import BinaryHead, CrossEntropy
 from polyrank.heads.cread import CREAD, CREADHead
 from polyrank.heads.d2q import D2Q, D2QHead
@@ -100,6 +108,7 @@ def build_head(task: Task, stats: TargetStats, config: HeadConfig | None = None)
 
 
 __all__ = [
+    "BIASES",
     "CREAD",
     "D2Q",
     "DEFAULT_HEADS",
@@ -112,10 +121,13 @@ __all__ = [
     "TPM",
     "WLR",
     "ZILN",
+    "AnyBias",
     "AnyDelay",
     "AnyFunnel",
     "AnyHead",
     "AnyList",
+    "BiasConfig",
+    "BiasObjective",
     "BinaryHead",
     "CREADHead",
     "CrossEntropy",
@@ -143,15 +155,17 @@ __all__ = [
     "Quantile",
     "QuantileHead",
     "RegressionHead",
-    "TPMHead",
     "Softmax",
     "SoftmaxHead",
+    "TPMHead",
     "Tweedie",
     "TweedieHead",
     "WLRHead",
     "ZILNHead",
+    "bias_faults",
     "build_corrections",
     "build_head",
+    "build_towers",
     "delay_faults",
     "list_faults",
     "masked_mean",

@@ -23,6 +23,7 @@ from polyrank.schema import Side
 MAX_LENGTH = 2.0
 """What a list of ``max_length`` entries stands as, about as far out as other numbers."""
 SIDES: tuple[Side, ...] = ("user", "item", "context")
+"""Those that are read, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ class InputLayer(nn.Module):
     log(1 + n) of its n entries, stretched to [-2, 2]: a mean forgets how long the list was, and how
     often someone liked says most about whether they will again.
 
-    All ids of a batch are one look-up in the flat table, hence one sparse gradient.
+    All ids of a batch are one look-up in the flat table, hence one sparse gradient. Features on the
+    side ``bias`` are not read.
 
     Args:
         layout: What the batches hold.
@@ -189,11 +191,12 @@ def _target(column: RaggedColumn) -> str:
 
 
 def _order(sides: Sequence[Side]) -> Tensor | None:
-    """The columns by side; null where they stand so already.
+    """The columns that are read, by side; null where they stand so already.
 
     Never on ``meta``, where a bundle builds a network to be filled: no file holds them.
     """
-    order = sorted(range(len(sides)), key=lambda column: SIDES.index(sides[column]))
+    read = (column for column, side in enumerate(sides) if side in SIDES)
+    order = sorted(read, key=lambda column: SIDES.index(sides[column]))
     return None if order == list(range(len(sides))) else torch.tensor(order, device="cpu")
 
 

@@ -12,7 +12,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from polyrank.schema.model import Column, Declared, Name
 
-Side = Literal["user", "item", "context"]
+Side = Literal["user", "item", "context", "bias"]
+"""``bias`` says how a row was shown (position, device): only bias models read it, in training."""
 
 
 class _Feature(Declared):

@@ -60,6 +60,8 @@ class Schema(Declared):
             *self._space_faults(),
             *self._leaks(),
             *self._maturity_faults(),
+            *self._bias_faults(),
+            *self._examination_faults(),
         ]
         if faults:
             raise Faults(faults)
@@ -80,6 +82,11 @@ class Schema(Declared):
             ConfigError: There is none.
         """
         return _called(name, self.tasks, "task")
+
+    @property
+    def bias_names(self) -> tuple[str, ...]:
+        """Names of the features that say how a row was shown, in their declared order."""
+        return tuple(feature.name for feature in self.features if feature.side == "bias")
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -110,9 +117,16 @@ class Schema(Declared):
         tasks = (task for task in self.tasks if isinstance(task, Binary))
         return tuple(task for task in tasks if task.maturity is not None)
 
-    def feature_columns(self) -> tuple[str, ...]:
-        """Columns that hold features, joined ones included."""
-        return tuple(dict.fromkeys(feature.column for feature in self.features))
+    @property
+    def examined(self) -> tuple[Binary, ...]:
+        """The tasks whose examination by position is fitted."""
+        tasks = (task for task in self.tasks if isinstance(task, Binary))
+        return tuple(task for task in tasks if task.examined_by is not None)
+
+    def feature_columns(self, *, bias: bool = True) -> tuple[str, ...]:
+        """Columns that hold features, joined ones included; without ``bias``, those to score."""
+        kept = (feature for feature in self.features if bias or feature.side != "bias")
+        return tuple(dict.fromkeys(feature.column for feature in kept))
 
     def space(self, task: str) -> tuple[str, ...]:
         """The tasks that must be 1 for ``task`` to mean something, nearest first."""
@@ -133,6 +147,43 @@ class Schema(Declared):
             )
             for index, feature in enumerate(self.features)
             if feature.column in labels
+        ]
+
+    def _bias_faults(self) -> list[Fault]:
+        """Features on the side ``bias`` are single ids, which nothing on another side reads."""
+        faults: list[Fault] = []
+        bias = set(self.bias_names)
+        for index, feature in enumerate(self.features):
+            if feature.name in bias and not is_id(feature):
+                message = (
+                    f"feature {feature.name!r} has `side: bias` and is {feature.kind}; bias models "
+                    "read categorical features, and numeric ones with `scaling: bins`. Declare it "
+                    "so, or give it another side"
+                )
+                faults.append((f"features.{index}.side", message))
+            for field in _references(feature):
+                wanted = getattr(feature, field)
+                if wanted in bias:
+                    message = (
+                        f"feature {feature.name!r}: `{field}` names {wanted!r}, which has `side: "
+                        "bias` and is not known when scoring. Name another feature"
+                    )
+                    faults.append((f"features.{index}.{field}", message))
+        if len(bias) == len(self.features):
+            message = "all features have `side: bias`, and none is left to predict from. Add one"
+            faults.append(("features", message))
+        return faults
+
+    def _examination_faults(self) -> list[Fault]:
+        missing = [f"keys.{role}" for role in ("position", "item") if role not in self.keys.named()]
+        return [
+            (
+                f"tasks.{self.tasks.index(task)}.examined_by",
+                f"task {task.name!r}: `examined_by: position` needs {' and '.join(missing)}. Name "
+                "the columns, or leave `examined_by` out",
+            )
+            for task in self.examined
+            if missing
         ]
 
     def _maturity_faults(self) -> list[Fault]:
@@ -207,6 +258,13 @@ def _chain(parents: Mapping[str, str | None], name: str) -> list[str]:
         chain.append(step)
         step = parents.get(step)
     return chain
+
+
+def is_id(feature: Feature) -> bool:
+    """Whether a feature is one id a row: categorical, or numeric in bins."""
+    if isinstance(feature, Numeric):
+        return feature.scaling == "bins"
+    return isinstance(feature, Categorical)
 
 
 def _references(feature: Feature) -> tuple[str, ...]:

@@ -68,6 +68,9 @@ class Binary(_Task):
     (He et al., ADKDD 2014, section 6.3) and metrics weigh negatives by 1 / keep_rate."""
     maturity: Maturity | None = None
     """Of a label whose event may follow later; null: what the log says is final."""
+    examined_by: Literal["position"] | None = None
+    """``position``: fit how likely each position is looked at, from labels by item and position
+    (position-based click model), for the bias model ``ipw``. Needs the keys position and item."""
 
 
 class Regression(_Task):

@@ -70,6 +70,17 @@ class Scorer:
         """The share of rows that the bundle's run allowed to be refused."""
         return max_quarantine_share(self.bundle)
 
+    def notices(self, table: Any) -> tuple[str, ...]:
+        """What scoring ``table`` (as in ``score``) will do with it that a reader should know."""
+        schema = self.bundle.schema
+        columns = {schema.feature(name).column for name in schema.bias_names}
+        columns -= set(schema.feature_columns(bias=False))
+        given = [name for name in open_log(table).schema().names if name in columns]
+        if not given:
+            return ()
+        told = f"given and ignored: {', '.join(given)}, since only training reads `side: bias`"
+        return (told,)
+
     def score(self, table: Any, keep: Sequence[str] = (), *, further: bool = False) -> pa.Table:
         """Predict every task for every row.
 
@@ -196,7 +207,7 @@ class Scorer:
             ConfigError: There are none.
         """
         found = {
-            f"{task}.{name}": f"{name} of {quantity(self.bundle.schema, task)}"
+            f"{task}.{name}": f"{name} of {self._quantity(task)}"
             for task, head in self.bundle.model.heads.items()
             for name in head.further(head.initial_logits()[None])
         }
@@ -206,6 +217,10 @@ class Scorer:
                 hint="The heads log_normal, tpm, cread, and quantile with several levels do.",
             )
         return found
+
+    def _quantity(self, task: str) -> str:
+        seen = self.bundle.model_config.seen_tasks
+        return quantity(self.bundle.schema, task, seen=task in seen)
 
     def _predict_good(self, chunk: pa.Table, further: bool) -> Predictions:
         """``predict``, NaN for the rows that are refused."""
@@ -221,8 +236,7 @@ class Scorer:
 
     def _described(self, scored: pa.Table, beside: Mapping[str, str]) -> pa.Table:
         """The same table, whose predictions say in their metadata which quantity they are."""
-        schema = self.bundle.schema
-        own = {task: quantity(schema, task) for task in schema.task_names}
+        own = {task: self._quantity(task) for task in self.bundle.schema.task_names}
         said = {PREFIX + name: told for name, told in {**own, **beside}.items()}
         fields = [
             field.with_metadata({"quantity": said[field.name]}) if field.name in said else field

@@ -12,11 +12,12 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Validati
 
 from polyrank.data.encoding.columns import owners
 from polyrank.data.encoding.distribution import GROUP, WHOLE
+from polyrank.data.encoding.examination import MAX_POSITION
 from polyrank.data.encoding.fitting import Fitted
 from polyrank.data.encoding.ids import binary_values, int_values, is_int
 from polyrank.data.encoding.numeric import LARGEST, MAX_SCORE, Scaler
 from polyrank.data.encoding.vocabulary import Buckets, Vocabulary
-from polyrank.data.layout import LengthGroups, TargetStats
+from polyrank.data.layout import ExaminationCurve, LengthGroups, TargetStats
 from polyrank.errors import ArtefactError
 from polyrank.schema import (
     Bag,
@@ -66,6 +67,8 @@ class _Target(_Strict):
     count: PositiveInt
     num_groups: NonNegativeInt
     """By length; 0 without lengths."""
+    num_positions: NonNegativeInt = 0
+    """Of the examination curve; 0 without one."""
 
 
 class _State(_Strict):
@@ -187,7 +190,14 @@ def _id_parts(ids: pa.Array) -> dict[str, Array]:
 
 def _describe_target(stats: TargetStats) -> _Target:
     num_groups = 0 if stats.groups is None else len(stats.groups.quantiles)
-    return _Target(mean=stats.mean, std=stats.std, count=stats.count, num_groups=num_groups)
+    num_positions = 0 if stats.examination is None else len(stats.examination.positions)
+    return _Target(
+        mean=stats.mean,
+        std=stats.std,
+        count=stats.count,
+        num_groups=num_groups,
+        num_positions=num_positions,
+    )
 
 
 def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
@@ -201,6 +211,9 @@ def _label_parts(name: str, stats: TargetStats) -> dict[str, Array]:
         parts[f"{name}.length_quantiles"] = np.array(stats.groups.quantiles).ravel()
     if stats.ages is not None:
         parts[f"{name}.ages"] = np.array(stats.ages)
+    if stats.examination is not None:
+        parts[f"{name}.positions"] = np.array(stats.examination.positions, dtype=np.int64)
+        parts[f"{name}.examination"] = np.array(stats.examination.theta)
     return parts
 
 
@@ -216,7 +229,23 @@ def _restore_target(task: Task, meta: _Target, parts: _Parts) -> TargetStats:
         groups=_restore_groups(task, meta.num_groups, parts) if meta.num_groups else None,
         ages=_restore_ages(task, parts),
         shares=_restore_shares(task, parts) if isinstance(task, Ordinal | Multiclass) else (),
+        examination=_restore_examination(task, meta.num_positions, parts),
     )
+
+
+def _restore_examination(task: Task, num_positions: int, parts: _Parts) -> ExaminationCurve | None:
+    asked = isinstance(task, Binary) and task.examined_by is not None
+    if asked != (num_positions > 0):
+        raise _refuse(f"{num_positions} positions, against `examined_by`", f"task {task.name!r}")
+    if not asked:
+        return None
+    positions = parts.take(f"{task.name}.positions", np.int64, num_positions)
+    theta = parts.take(f"{task.name}.examination", np.float64, num_positions)
+    if positions[0] < 1 or positions[-1] > MAX_POSITION or (np.diff(positions) <= 0).any():
+        raise _refuse("positions do not rise from 1", f"task {task.name!r}")
+    if not ((theta >= 0) & (theta <= 1)).all() or theta.max() != 1:
+        raise _refuse("examination is not within 0 and 1, the largest 1", f"task {task.name!r}")
+    return ExaminationCurve(positions=tuple(positions.tolist()), theta=tuple(theta.tolist()))
 
 
 def _restore_shares(task: Ordinal | Multiclass, parts: _Parts) -> tuple[float, ...]:

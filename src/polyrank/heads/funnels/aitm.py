@@ -6,7 +6,7 @@ Shapes: B rows, H width of a tower's last layer, P parts.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
@@ -158,6 +158,7 @@ class AITM(FunnelConfig):
     """
 
     kind: Literal["aitm"] = "aitm"
+    conditional: ClassVar[bool] = False
     alpha: NonNegativeFloat = 0.6
     """Weight of the calibrator."""
 

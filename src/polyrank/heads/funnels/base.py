@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -84,6 +85,8 @@ class FunnelConfig(Declared, ABC):
     """The configuration of a funnel, and its builder."""
 
     kind: str
+    conditional: ClassVar[bool] = True
+    """Whether a task's logit is that of P(task | what it lies within), not of a joint."""
 
     def check(self, schema: Schema) -> None:
         """Refuse a schema whose tasks do not fit.

@@ -12,10 +12,17 @@ from __future__ import annotations
 from polyrank.schema import Binary, Duration, Multiclass, Ordinal, Schema
 
 
-def quantity(schema: Schema, name: str) -> str:
-    """What every funnel predicts of a task: a probability or value in the task's sample space."""
+def quantity(schema: Schema, name: str, *, seen: bool = False) -> str:
+    """What every funnel predicts of a task: a probability or value in the task's sample space.
+
+    Args:
+        schema: Its tasks.
+        name: Of the task.
+        seen: Whether a bias model makes it what would be if the row were seen.
+    """
     task = schema.task(name)
-    given = ", ".join(f"{outer} = 1" for outer in reversed(schema.space(name)))
+    outer = (f"{outer} = 1" for outer in reversed(schema.space(name)))
+    given = ", ".join([*outer, *(["seen"] if seen else [])])
     space = f" | {given}" if given else ""
     if isinstance(task, Binary):
         return f"P({name} = 1{space})"
