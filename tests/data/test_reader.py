@@ -360,7 +360,7 @@ def test_what_was_observed_is_what_plain_python_says(rows: list[tuple[Any, ...]]
         return value is not None and value == value
 
     expected: dict[str, list[bool]] = {name: [] for name in CHAIN.task_names}
-    outside = {"buy": 0, "again": 0}
+    outside = {"buy": 0, "again": 0, "stay": 0}
     for c, b, a, m, s in rows:
         inside = c == 1
         expected["click"].append(seen(c))
@@ -370,12 +370,15 @@ def test_what_was_observed_is_what_plain_python_says(rows: list[tuple[Any, ...]]
         expected["again"].append(inside and m is not None)
         outside["again"] += bool(not inside and m == "good")
         expected["stay"].append(inside and m == "good" and seen(s))
+        denied = c == 0 or (b == 0 and a == 1) or m == "bad"
+        outside["stay"] += denied and s == 1
     observed = observed_mask(table, CHAIN)
     assert {name: mask.tolist() for name, mask in observed.items()} == expected
     counts = reader.ledger.parts["all"]
     assert counts.used == sum(map(any, zip(*expected.values(), strict=True)))
+    what = {"buy": "1", "again": "1", "stay": "not 0"}
     assert counts.noted == {
-        f"label {name!r} is 1 outside its sample space: masked": n
+        f"label {name!r} is {what[name]} outside its sample space: masked": n
         for name, n in outside.items()
         if n
     }

@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from polyrank.errors import ConfigError
 from polyrank.heads.funnels import quantity
-from polyrank.schema import Binary, Multiclass, Numeric, Ordinal, Schema, parse
+from polyrank.schema import (
+    Binary,
+    Multiclass,
+    Numeric,
+    Ordinal,
+    Schema,
+    guess_schema,
+    parse,
+)
 
 
 def test_levels_are_one_to_five_unless_said() -> None:
@@ -97,6 +106,23 @@ def test_nothing_lies_within_them() -> None:
             features=(Numeric(name="age"),),
             tasks=(Ordinal(name="stars"), Binary(name="buy", within="stars")),
         )
+
+
+def test_a_guess_says_that_few_grades_may_be_levels() -> None:
+    rows = 400
+    log = pa.table(
+        {
+            "item_id": [place % 20 for place in range(rows)],
+            "rating": [1 + place // 7 % 5 for place in range(rows)],
+            "user_rating": [place % 83 for place in range(rows)],
+        }
+    )
+    guess = guess_schema(log)
+    assert guess.notes["tasks.rating"].endswith(
+        "; of so few levels it may be kind: ordinal, levels: [1, 2, 3, 4, 5]."
+    )
+    assert guess.schema.task("rating").kind == "regression"
+    assert "ordinal" not in guess.notes["tasks.user_rating"]
 
 
 def test_their_quantity_is_an_expected_value() -> None:

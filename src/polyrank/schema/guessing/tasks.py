@@ -12,10 +12,13 @@ from polyrank.schema.guessing.labels import AnyTask, binary, duration, rare_clas
 from polyrank.schema.guessing.names import name_for
 from polyrank.schema.guessing.profile import Profile
 from polyrank.schema.guessing.view import View
-from polyrank.schema.tasks import Binary, Duration
+from polyrank.schema.tasks import Binary, Duration, Regression
 
 MAX_ZEROS = 0.9
 """Share of zeros above which a time spent is no label to regress: it nearly never happened."""
+
+MAX_LEVELS = 10
+"""Different grades up to which it is worth telling that they may be levels."""
 
 MAX_ACTS = 12
 """Different values up to which text may list the kinds of responses."""
@@ -131,7 +134,16 @@ def _grade(profile: Profile, name: str) -> Verdict:
     task = regression(profile, name)
     if task is None or profile.distinct < 3:
         return "It is named like a grade, known only after the impression, but holds no scale."
-    return task, "It is named like a grade that the user gave; known only after the impression"
+    why = "It is named like a grade that the user gave; known only after the impression"
+    return task, why + _levels_note(profile, task)
+
+
+def _levels_note(profile: Profile, task: Regression) -> str:
+    levels = sorted(value for value in profile.uniques if value not in task.missing_values)
+    if len(levels) > MAX_LEVELS:
+        return ""
+    told = ", ".join(f"{level:g}" for level in levels)
+    return f"; of so few levels it may be kind: ordinal, levels: [{told}]"
 
 
 def _response(profile: Profile, name: str, sign: Literal["good", "bad"]) -> Verdict:
