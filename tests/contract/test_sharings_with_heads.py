@@ -57,13 +57,15 @@ def test_every_head_is_here() -> None:
 def _log(seed: int) -> pa.Table:
     """Every label that its head's contract calls valid; one in ten is not observed."""
     rng = np.random.default_rng(seed)
-    columns = {name: rng.integers(0, 12, ROWS) for name in ("user", "item", "hour")}
+    columns: dict[str, Any] = {name: rng.integers(0, 12, ROWS) for name in ("user", "item", "hour")}
     labels = {
         name: pa.array(rng.choice(valid, ROWS), mask=rng.random(ROWS) < 0.1)
         for name, (_, valid) in TASKS.items()
     }
-    length = pa.array(rng.uniform(1e4, 1e5, ROWS), mask=rng.random(ROWS) < 0.1)  # of D2Q's task
-    return pa.table({**columns, "age": rng.normal(35, 10, ROWS), **labels, "length": length})
+    columns["age"] = rng.normal(35, 10, ROWS)
+    columns["length"] = pa.array(rng.uniform(1e4, 1e5, ROWS), mask=rng.random(ROWS) < 0.1)
+    columns["cut"] = rng.integers(0, 2, ROWS)
+    return pa.table({**columns, **labels})
 
 
 @cache

@@ -105,9 +105,10 @@ def test_a_bound_is_known_below_it_and_expected_beyond(
 def test_the_slope_under_a_bound_is_chance_less_target() -> None:
     chances = [_sigmoid(z) for z in LOGITS]
     logits = torch.tensor([LOGITS], requires_grad=True)
-    _head().loss(logits, torch.tensor([4.0]), {"censored": torch.ones(1)}).sum().backward()
+    _head().loss(logits, torch.tensor([1.0]), {"censored": torch.ones(1)}).sum().backward()
     assert logits.grad is not None
-    given = [1.0, 1.0, min(min(chances) / min(chances[:2]), 1.0)]
+    at_bound = 0.5 + 0.5 * chances[0]
+    given = [each / at_bound for each in (chances[0], chances[1], chances[1])]
     expected = [(p - target) / 3 for p, target in zip(chances, given, strict=True)]
     assert logits.grad[0].tolist() == pytest.approx(expected, rel=1e-4)
 

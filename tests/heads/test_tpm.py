@@ -159,6 +159,20 @@ def test_the_slope_under_bounds_is_the_likelihoods_and_a_fixed_targets() -> None
     assert torch.autograd.gradcheck(lambda at: head.loss(at, label, censored), (logits,))
 
 
+def test_what_is_expected_beyond_a_bound_is_a_fixed_target() -> None:
+    logits = torch.tensor([LOGITS], dtype=torch.float64, requires_grad=True)
+    spread = math.sqrt(fmean((k + 0.5 - 4) ** 2 for k in range(8)))
+    label, censored = torch.tensor([5.0]), {"censored": torch.ones(1)}
+    beyond = (0.5 * _leaves(LOGITS)[2] * 5 + _leaves(LOGITS)[3] * 7) / (
+        0.5 * _leaves(LOGITS)[2] + _leaves(LOGITS)[3]
+    )
+    mean = _head().predict(logits)
+    by_hand = _head().loss(logits, label, censored) + 0.3 * ((mean - beyond) / spread) ** 2
+    (expected,) = torch.autograd.grad(by_hand.sum(), logits)
+    (found,) = torch.autograd.grad(_head(error=0.3).loss(logits, label, censored).sum(), logits)
+    assert torch.allclose(found, expected)
+
+
 def test_leaves_fill_a_tree() -> None:
     with pytest.raises(ConfigError, match=r"`leaves` must be a power of 2, got 24; try 16, 32"):
         TPM(leaves=24)

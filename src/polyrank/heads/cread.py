@@ -99,8 +99,7 @@ class CREADHead(Head):
             ends_BM.gather(1, place_B[:, None] - 1) + torch.log1p(-along_B1),
             ends_BM.gather(1, place_B[:, None]) + along_B1.log(),
         )
-        passed_BM = edge_M[1:-1] <= rank_B[:, None]
-        return torch.where(passed_BM, 1.0, (log_BM - log_B1).clamp(max=0.0).exp())
+        return (log_BM - log_B1).clamp(max=0.0).exp()  # 1 of the thresholds that it has passed.
 
 
 def _thresholds(law: Law, config: CREAD) -> list[float]:

@@ -51,7 +51,7 @@ class TPMHead(Head):
         log_BN = _log_leaves(at_least_float32(logits_BL))
         seconds_B = labels_B.double() * self._seconds
         bound_B = bounds(extras, labels_B)
-        within_BN = log_BN + self._shares(seconds_B, bound_B).log().to(log_BN.dtype)
+        within_BN = log_BN + self._shares(seconds_B, bound_B).to(log_BN.dtype).log()
         likelihood_B = -torch.logsumexp(within_BN, 1)
         value_N = torch.tensor(self._buckets.values, dtype=torch.float64, device=log_BN.device)
         value_N = (value_N / self._spread).to(log_BN.dtype)
