@@ -154,6 +154,18 @@ def test_a_batch_in_which_only_frozen_tasks_were_observed_changes_nothing(
     assert all(torch.equal(piece, before[name]) for name, piece in state(model).items())
 
 
+def test_what_is_frozen_gives_in_training_what_it_gives_when_serving() -> None:
+    """So the further tasks learn on what they will be asked about."""
+    config = config_of(model_of({**CGC, "gate_dropout": 0.0}))
+    model = network(config)
+    freeze(model)
+    with torch.no_grad():
+        trained = model.train()(BATCH)
+        served = model.eval()(BATCH)
+    assert torch.equal(trained.logits["click"], served.logits["click"])
+    assert not torch.equal(trained.logits["share"], served.logits["share"])
+
+
 def test_held_columns_are_normed_by_their_running_statistics() -> None:
     norm, plain = BatchNorm(4).train(), BatchNorm(4).eval()
     with torch.no_grad():
