@@ -61,10 +61,6 @@ class DelayObjective(Objective):
         """The funnel's."""
         return self._funnel.predict(logits, extras)
 
-    def further(self, logits: Logits, extras: Extras = NO_EXTRAS) -> dict[str, Tensor]:
-        """The funnel's."""
-        return self._funnel.further(logits, extras)
-
 
 def _times(batch: Batch, task: str) -> Times:
     extras = own_extras(batch.extras, task)
