@@ -88,7 +88,7 @@ class ModelConfig(Declared):
             *self._misplaced_heads(schema),
             *self._heads_without_logit(schema),
             *delay_faults(self.delay, schema, self.heads, self.funnel),
-            *list_faults(self.lists, schema, self.heads, self.funnel),
+            *list_faults(self.lists, schema, self.heads, self.funnel, self.delay),
             *bias_faults(
                 self.bias, schema, self.funnel, {"delay": self.delay, "lists": self.lists}
             ),

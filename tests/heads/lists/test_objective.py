@@ -171,6 +171,11 @@ RCR = {"kind": "rcr"}
             "like",
             "beside head 'cross_entropy', and 'like' has 'huber'. Choose that head",
         ),
+        (
+            {"delay": {"like": {"kind": "naive"}}, "lists": {"like": RCR}},
+            "like",
+            "'like' learn from rows that may yet become 1.*Leave one of them out",
+        ),
     ],
 )
 def test_a_term_that_does_not_fit_is_refused(

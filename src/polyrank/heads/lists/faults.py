@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from polyrank.errors import suggest
@@ -13,7 +13,11 @@ from polyrank.schema import Schema
 
 
 def list_faults(
-    lists: Iterable[str], schema: Schema, heads: Mapping[str, HeadConfig], funnel: FunnelConfig
+    lists: Iterable[str],
+    schema: Schema,
+    heads: Mapping[str, HeadConfig],
+    funnel: FunnelConfig,
+    delayed: Collection[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """Place in the configuration, and what is wrong there with its cure.
 
@@ -22,6 +26,7 @@ def list_faults(
         schema: Of the log.
         heads: Those chosen, by task.
         funnel: The one chosen.
+        delayed: Tasks with a delay correction.
     """
     tasks = {task.name: task for task in schema.tasks}
     named = False
@@ -34,6 +39,12 @@ def list_faults(
                 f"model.lists.{name}",
                 f"funnel {funnel.kind!r} decides what {name!r} learns from. Choose funnel "
                 "'masked', or leave out the term",
+            )
+        elif name in delayed:
+            yield (
+                f"model.lists.{name}",
+                f"a delay correction lets {name!r} learn from rows that may yet become 1, and a "
+                "list term would rank them as 0. Leave one of them out",
             )
     if named and schema.keys.request is None:
         yield (
