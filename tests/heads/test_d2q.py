@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -80,6 +81,16 @@ def test_each_row_has_its_own_group() -> None:
         for each in lengths
     ]
     assert _head().loss(torch.zeros(len(lengths), 1), labels, extras).tolist() == alone
+
+
+@pytest.mark.parametrize("groups", [None, LengthGroups(edges=(), quantiles=(ALL,))])
+def test_without_lengths_in_training_all_rows_are_one_group(groups: LengthGroups | None) -> None:
+    task = Duration(name="watch", length="length")
+    head = D2Q().build(task, dataclasses.replace(SHOWN, groups=groups))
+    extras = {"length": torch.tensor([10.0, 600.0, math.nan])}
+    logits = torch.tensor([[0.5]] * 3, dtype=torch.float64)
+    expected = slow_time(ALL, 1 / (1 + math.exp(-0.5)))
+    assert head.predict(logits, extras).tolist() == pytest.approx([expected] * 3)
 
 
 def test_predictions_rise_within_the_labels_of_the_group() -> None:

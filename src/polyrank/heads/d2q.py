@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from polyrank.data.layout import TargetStats
+from polyrank.data.layout import LengthGroups, TargetStats
 from polyrank.heads._censoring import one_sided
 from polyrank.heads._law import ranks, times
 from polyrank.heads.base import NO_EXTRAS, Extras, Head, HeadConfig, at_least_float32
@@ -20,18 +20,18 @@ from polyrank.schema import Duration
 class D2QHead(Head):
     """Predicts the time at rank sigmoid(logit) of the training labels of the row's length group.
 
-    A row whose length is not known takes the quantiles of all labels.
+    A row whose length is not known takes the quantiles of all labels; so do all rows where no
+    length was known in training.
     """
 
     def __init__(self, task: Duration, stats: TargetStats) -> None:
-        assert stats.groups is not None, "encoders fit groups where a length is declared"
         self._seconds = task.seconds_per_unit
-        knots = len(stats.groups.quantiles[0]) - 1
-        overall = stats.quantiles[:: (len(stats.quantiles) - 1) // knots]
+        groups = stats.groups or LengthGroups(edges=(), quantiles=(stats.quantiles,))
+        knots = len(groups.quantiles[0]) - 1
+        rows = [*groups.quantiles, stats.quantiles[:: (len(stats.quantiles) - 1) // knots]]
         # A bundle builds its network on the meta device, which holds no values.
-        rows = [*stats.groups.quantiles, overall]
         self._knots_GQ = torch.tensor(rows, dtype=torch.float64, device="cpu")
-        self._edges = torch.tensor(stats.groups.edges, dtype=torch.float32, device="cpu")
+        self._edges = torch.tensor(groups.edges, dtype=torch.float32, device="cpu")
 
     def initial_logits(self) -> Tensor:
         """0: the median of each group."""

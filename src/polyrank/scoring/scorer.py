@@ -214,7 +214,8 @@ class Scorer:
         if not found:
             raise ConfigError(
                 "no task of this bundle predicts anything beside",
-                hint="The heads log_normal, tpm, cread, and quantile with several levels do.",
+                hint="The heads log_normal, tpm, cread, quantile with several levels, cumulative "
+                "and softmax do.",
             )
         return found
 
