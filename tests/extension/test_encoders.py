@@ -60,6 +60,14 @@ def test_known_ids_keep_their_rows_and_new_ones_stand_behind(
     ).all()
 
 
+def test_a_vocabulary_grows_to_its_largest_size_and_no_further() -> None:
+    schema = schema_of(Categorical(name="id", min_frequency=1, max_size=3))
+    first = Encoders.fit(schema, [table(id=["a", "b"])])
+    second = first.extended(schema, [table(id=["d", "c", "d", "e", "e"])])
+    every = pa.table({"id": ["a", "b", "c", "d", "e"]})
+    assert second.encode(every, labels=False).ids_BF.flatten().tolist() == [2, 3, 1, 4, 1]
+
+
 def test_without_growth_new_ids_stay_unknown() -> None:
     schema = schema_of(Categorical(name="id", min_frequency=1))
     first = Encoders.fit(schema, [table(id=["a", "b"])])

@@ -190,6 +190,12 @@ def test_a_head_may_be_named_that_was_there_by_default() -> None:
     extended(FINE.model_copy(update={"model": model_of(MMOE, heads=heads)}), PARENT)
 
 
+def test_a_head_that_is_left_out_is_the_default() -> None:
+    parent = parent_of(model_of(MMOE, heads={"watch": {"kind": "wlr"}}), PARENT.schema)
+    told = str(refused(FINE, parent))
+    assert told.startswith('model.heads.watch.kind: "wlr" in the parent, "log1p" here. ')
+
+
 def test_a_term_of_a_further_task_is_its_own_affair() -> None:
     lists = {"share": {"kind": "ranknet"}}
     extended(FINE.model_copy(update={"model": model_of(MMOE, lists=lists)}), PARENT)
