@@ -105,7 +105,7 @@ def _off(config: HeadConfig, *, told: bool, seed: int = 0) -> Floats:
 def test_heads_that_learn_from_bounds_recover_the_uncut_mean(config: HeadConfig) -> None:
     told, naive = _off(config, told=True), _off(config, told=False)
     assert np.abs(told[1:]).max() < 0.06
-    assert np.abs(told[0]) < 0.12  # The few training quantiles below 5 s resolve it less.
+    assert np.abs(told[0]) < 0.15  # The buckets of its tail are cut for the others' longer times.
     assert naive[1:].max() < -0.12
 
 
