@@ -144,6 +144,13 @@ def test_many_windows_give_the_bytes_of_one(
     assert one.read_bytes() == many.read_bytes()
 
 
+def test_rows_without_a_request_are_requests_of_one_row(tmp_path: Path) -> None:
+    requests = [NO_GROUP] * 20
+    log = gathered(tmp_path, requests)
+    assert log.longest_request == 1
+    assert [len(batch) for batch in epoch_of(log, requests, 1)] == [1] * 20
+
+
 def test_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     descriptor = os.open(tmp_path / "none", os.O_RDWR | os.O_CREAT)
@@ -275,8 +282,9 @@ def test_the_ranks_share_out_whole_requests(
 
 def test_the_ranks_have_about_as_many_requests() -> None:
     found = Requests.of(np.array([n // 3 for n in range(900)]), np.arange)
-    shares = [len(found.rows(0, 900, rank, 4)) for rank in range(4)]
-    assert shares == [225] * 4
+    for start, stop in ((0, 900), (30, 270)):
+        shares = [len(found.rows(start, stop, rank, 4)) for rank in range(4)]
+        assert shares == [(stop - start) // 4] * 4
 
 
 def test_requests_are_shuffled_anew_each_epoch_and_by_seed(tmp_path: Path) -> None:

@@ -52,5 +52,5 @@ class Requests:
         """Where the rows stand of the requests that end from place ``start`` up to ``stop``, every
         ``world``-th request from ``rank`` on."""
         low, high = np.searchsorted(self.lasts_G, [start, stop])
-        mine = slice(low + (rank - low) % world, high, world)
+        mine = slice(low + rank, high, world)
         return ranges(self.firsts_G[mine], self.lengths_G[mine])
