@@ -73,6 +73,32 @@ def test_predictions_are_within_levels_and_worths(folder: Path) -> None:
     assert field.metadata == {b"quantity": b"E(stars | click = 1)"}
 
 
+def test_further_predictions_are_probabilities_of_levels_and_classes(folder: Path) -> None:
+    out = folder / "further.parquet"
+    words = ("score", folder / "run" / "bundle", folder / "log.parquet", out)
+    succeed(*words, "--further", "--force")
+    scored = pq.read_table(out)
+    known = {
+        "stars": {"1": 1.0, "2": 2.0, "3.5": 3.5},
+        "reaction": {name: float(worth) for name, worth in CLASSES.items()},
+    }
+    for task, values in known.items():
+        probs = {name: scored[f"{PREFIX}{task}.prob_{name}"].to_numpy() for name in values}
+        assert sum(probs.values()) == pytest.approx(np.ones(ROWS))
+        expected = sum(probs[name] * value for name, value in values.items())
+        assert scored[PREFIX + task].to_numpy() == pytest.approx(expected)
+
+
+def test_training_measures_as_the_report_does(folder: Path) -> None:
+    lines = (folder / "run" / "log.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    metrics = [record["metrics"] for record in found if "metrics" in record][-1]
+    words = ("evaluate", folder / "run" / "bundle", folder / "log.parquet")
+    report = Evaluation.from_json(succeed(*words, "--part", "validation", "--json"))
+    for task in ("stars", "reaction"):
+        assert metrics[f"{task}.mae"] == pytest.approx(report.row(task, "mae").value, rel=1e-5)
+
+
 def test_it_learns_the_distribution(folder: Path) -> None:
     scored = Ranker.load(folder / "run" / "bundle").score(folder / "log.parquet")
     train = slice(0, ROWS - TEST_ROWS)

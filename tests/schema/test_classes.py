@@ -32,7 +32,8 @@ def test_classes_are_in_order_of_worth_however_they_are_named() -> None:
     assert task.names == ("angry", "7", "like", "love")
     assert list(task.values) == [-2, 1, 1, 3]
     assert task.numbers == (None, 7, None, None)
-    assert task == Multiclass(name="act", classes={"like": 1, "angry": -2, "7": 1, "love": 3})
+    turned = Multiclass(name="act", classes={"like": 1, "angry": -2, "7": 1, "love": 3})
+    assert (task, hash(task)) == (turned, hash(turned))
     assert parse(Multiclass, json.loads(task.model_dump_json())).names == task.names
 
 
