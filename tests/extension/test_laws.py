@@ -214,6 +214,16 @@ def test_a_task_further_down_leaves_the_funnel_above_as_it_is(kind: str) -> None
     assert not same_bits(begun(parent, config_of(model, new), grow=False), frozen, ["share"])
 
 
+def test_a_link_of_a_chain_goes_by_its_task() -> None:
+    """The further task is nearer to the click than one that is there, and linked before it."""
+    cart = LIKE.model_copy(update={"name": "cart", "label": "share"})
+    shape = {"kind": "shared_bottom", "widths": [16]}
+    model = model_of(shape, funnel={"kind": "aitm"})
+    parent = parent_of(model, schema_of((CLICK, LIKE, SHARE)))
+    child = begun(parent, config_of(model, (CLICK, LIKE, SHARE, cart)))
+    assert same_bits(parent, child, ("click", "like", "share"))
+
+
 @pytest.mark.parametrize("kind", ["dcn_v2", "masknet", "transformer"])
 def test_interactions_of_a_table_a_task_go_by_the_name_of_the_task(kind: str) -> None:
     shape = {"kind": "single_task", "widths": [16]}

@@ -39,7 +39,7 @@ class GroupsBlock(Sharing):
         self.out_width = trunks[0].out_width
         self.expert_names = self._named(trunks, lambda trunk: trunk.expert_names)
         self.gate_experts = self._named(trunks, lambda trunk: trunk.gate_experts)
-        self.owners = {"trunks": tuple(f"group {name}" for name in names)} | {
+        self.owners = {
             f"trunks.{place}.{path}": parts
             for place, trunk in enumerate(trunks)
             for path, parts in trunk.owners.items()

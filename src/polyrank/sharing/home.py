@@ -181,11 +181,6 @@ class HoMEBlock(Sharing):
             for gates in ("gates", "self_gates")
             for place, tasks in enumerate(self._groups.values())
         }
-        by_group = tuple(f"group {group}" for group in self._groups)
-        self.owners |= dict.fromkeys(("gates", "self_gates", "meta.gates"), by_group)
-        banks = ("common", "meta.banks", "meta.self_gates")
-        self.owners |= dict.fromkeys(banks, (*by_group, f"group of {EVERYONE}"))
-        self.owners["meta.shared_gate"] = (*everyone, *chain(*groups))
 
     def forward(self, views: Sequence[Tensor]) -> Shared:
         """The meta representations are the fork: all that stands on them is a task's or reads them
