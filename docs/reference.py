@@ -54,6 +54,7 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             *heads.HEADS.values(),
             *heads.FUNNELS.values(),
             *heads.LISTS.values(),
+            *heads.BIASES.values(),
             *balancing.SCALARIZERS.values(),
             config.TrainingConfig,
             config.Select,

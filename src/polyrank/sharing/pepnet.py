@@ -146,7 +146,8 @@ class PEPNet(SharingConfig):
 
     def check(self, schema: Schema) -> None:
         """Refuse names that are no features of the schema."""
-        faults = list(self._strangers([feature.name for feature in schema.features]))
+        read = [feature.name for feature in schema.features if feature.side != "bias"]
+        faults = list(self._strangers(read))
         if faults:
             raise Faults(faults)
 
