@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from polyrank.bundle import load_bundle
 from tests.cli.workbench import contents, feed_log, run, succeed, tree_of, write_yaml
@@ -20,10 +21,10 @@ LATER = "like"
 """The task that the parent does not have."""
 
 
-def polyrank(*words: object) -> subprocess.CompletedProcess[str]:
+def polyrank(*words: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """A process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "polyrank", *map(str, words)],
+        [sys.executable, *launcher, "-m", "polyrank", *map(str, words)],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
@@ -98,6 +99,18 @@ def test_a_finished_run_is_gone_over_to_the_same_bundle(folder: Path) -> None:
     first = succeed(*words), contents(output / "bundle")
     again = succeed(*words, "--resume"), contents(output / "bundle")
     assert first == again
+
+
+def test_two_processes_freeze_alike(folder: Path) -> None:
+    """Under torchrun the gradients are summed before what is frozen loses its own."""
+    words = ("train", folder / "new.yaml", "--from", parent(folder), "--freeze", "trunk")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
+    done = polyrank(*words, "--output", folder / "two", launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert "predict what they predicted, bit for bit, on the 400 rows of" in done.stdout
+    alone = load_bundle(folder / "frozen" / "bundle").model.state_dict()
+    both = load_bundle(folder / "two" / "bundle").model.state_dict()
+    assert all(torch.allclose(both[name], value, atol=1e-4) for name, value in alone.items())
 
 
 def test_with_too_many_rows_for_metrics_the_movement_is_told(folder: Path) -> None:

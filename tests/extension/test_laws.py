@@ -15,12 +15,13 @@ from polyrank.errors import ConfigError
 from polyrank.heads import FUNNELS
 from polyrank.lineage import extended
 from polyrank.model import RankingModel
-from polyrank.schema import Task
+from polyrank.schema import Categorical, Task
 from polyrank.sharing import SHARINGS
 from polyrank.training.extension import transplant
 from tests.contract.test_sharings_contract import CASES, kind_of
 from tests.extension.worlds import (
     CLICK,
+    FEATURES,
     LIKE,
     NEW,
     NEW_TASKS,
@@ -230,6 +231,26 @@ def test_interactions_of_a_table_a_task_go_by_the_name_of_the_task(kind: str) ->
     model = model_of(shape, interaction={"kind": kind})
     parent = parent_of(model)
     assert same_bits(parent, begun(parent, config_of(model)))
+
+
+@pytest.mark.parametrize("freeze", [None, "trunk"])
+def test_bias_towers_go_by_the_name_of_the_task(freeze: str | None) -> None:
+    """Their ids stand behind the shared table, and grow by none."""
+    hour = Categorical(name="hour", side="bias", min_frequency=1)
+    features = (*FEATURES[:2], hour, *FEATURES[3:])
+    tower = {"kind": "shallow_tower"}
+    shape = {"kind": "mmoe", "num_experts": 2, "widths": [16]}
+    old = schema_of().model_copy(update={"features": features})
+    parent = parent_of(model_of(shape, bias={"click": tower}), old)
+    plain = config_of(model_of(shape), freeze=freeze)
+    schema = plain.schema_.model_copy(update={"features": features})
+    model = model_of(shape, bias={"share": tower, "click": tower})
+    config = plain.model_copy(update={"schema_": schema, "model": model})
+    child = begun(parent, config, grow=freeze is None)
+    assert same_bits(parent, child)
+    trained = extend(parent, config)
+    assert same_bits(parent, trained) == (freeze is not None)
+    assert len(trained.encoders.rows["hour"]) == len(parent.encoders.rows["hour"])
 
 
 def test_a_new_category_starts_as_an_unknown_one() -> None:
