@@ -13,7 +13,7 @@ from polyrank.bundle import Bundle, load_bundle, save_bundle
 from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
-from polyrank.heads import AnyFunnel, Masked
+from polyrank.heads import AnyBias, AnyFunnel, Masked
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.model import ModelConfig, Towers
 from polyrank.run import Watcher, train_bundle
@@ -36,6 +36,7 @@ class Ranker:
         interaction: What crosses features before sharing.
         towers: Layers a task owns.
         funnel: How tasks within the sample space of others learn.
+        bias: By binary task, what its labels owe to how the rows were shown.
         embedding_dim: Width of the embedding table.
         training: The loop.
         evaluation: Metrics of ``evaluate``.
@@ -51,6 +52,7 @@ class Ranker:
         interaction: AnyInteraction | None = None,
         towers: Towers | None = None,
         funnel: AnyFunnel | None = None,
+        bias: Mapping[str, AnyBias] | None = None,
         embedding_dim: int = 16,
         training: TrainingConfig | None = None,
         evaluation: EvaluationConfig | None = None,
@@ -68,6 +70,7 @@ class Ranker:
             sharing=sharing or MMoE(),
             towers=towers or Towers(),
             funnel=funnel or Masked(),
+            bias=dict(bias or {}),
         )
         self._config = RunConfig(
             schema_=schema,

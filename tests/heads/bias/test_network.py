@@ -23,14 +23,16 @@ from typer.testing import CliRunner
 
 from polyrank.bundle import Bundle, Card, describe_tasks, load_bundle, save_bundle
 from polyrank.cli.app import app
+from polyrank.config import TrainingConfig
 from polyrank.data import Batch
 from polyrank.errors import ConfigError
 from polyrank.explain import explain_model
 from polyrank.heads import Masked, build_head
-from polyrank.heads.bias import BiasObjective, build_towers
+from polyrank.heads.bias import PAL, BiasObjective, build_towers
 from polyrank.interactions import INTERACTIONS
 from polyrank.layers import cost_of
 from polyrank.model import ModelConfig, RankingModel
+from polyrank.ranker import Ranker
 from polyrank.schema import Categorical, parse
 from polyrank.scoring import PREFIX, Scorer
 from polyrank.sharing import SHARINGS
@@ -231,6 +233,15 @@ def test_a_column_that_a_feature_reads_too_is_not_ignored() -> None:
     features = (*SCHEMA.features, Categorical(name="screen", column="device", side="context"))
     both = dataclasses.replace(bundle, schema=SCHEMA.model_copy(update={"features": features}))
     assert Scorer(both).notices(log())[0].startswith("given and ignored: position,")
+
+
+def test_a_ranker_takes_them_by_task() -> None:
+    training = TrainingConfig(epochs=1, device="cpu", precision="fp32")
+    ranker = Ranker(SCHEMA, bias={"click": PAL()}, training=training)
+    ranker.fit(log(), log(1))
+    scores = ranker.score(log().select(["item", "age"]))
+    assert scores.schema.field(PREFIX + "click").metadata == {b"quantity": b"P(click = 1 | seen)"}
+    assert "P(click = 1 | seen)" in ranker.bundle.card.tasks["click"]
 
 
 @pytest.mark.parametrize("name", KINDS)
