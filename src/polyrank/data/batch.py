@@ -58,7 +58,10 @@ class Batch:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """(B,) float32 by name, NaN where not known: "<task>.length" in seconds and, with labels,
     "<task>.censored", which is 1 where the label is a lower bound, "<task>.examination" by position
-    relative to the largest, and "propensity"."""
+    relative to the largest, "propensity", and of a task with a ``maturity``, in windows,
+    "<task>.elapsed" from the impression to the cut of the log, and "<task>.delay" from the
+    impression to the event: infinite where none has arrived by the cut, NaN where the task has no
+    label, mature or not."""
 
     def __len__(self) -> int:
         return int(self.ids_BF.shape[0])
