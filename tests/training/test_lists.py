@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,18 @@ import torch
 from polyrank.bundle import Bundle, Card, describe_tasks, load_bundle, save_bundle
 from polyrank.config import RunConfig
 from polyrank.data import Batch
-from polyrank.errors import ConfigError, DataError
+from polyrank.errors import ArtefactError, ConfigError, DataError
 from polyrank.heads import masked_mean
 from polyrank.model import RankingModel
 from polyrank.schema import Binary, Categorical, Keys, Numeric, Schema, parse
 from polyrank.scoring import Scorer
 from polyrank.training import Prepared, prepare, train
+from polyrank.training.processes import Processes
 from polyrank.training.step import denominators_of
-from polyrank.training.whole_requests import FOLDER
+from polyrank.training.whole_requests import FOLDER, with_whole_requests
 from tests.heads.lists.slow import KINDS, Row, slow_mean
 from tests.training.forkserver import ROOT
+from tests.training.lists_worker import work
 from tests.training.runs import Recorder, Stopped, digest, lines
 
 SCHEMA = Schema(
@@ -186,6 +188,24 @@ def test_a_damaged_log_by_request_is_written_again(folder: Path, tmp_path: Path)
         assert torch.equal(ids_BF, batch.ids_BF)
 
 
+class Second(Processes):
+    """Waits for the first process."""
+
+    rank, world = 1, 2
+
+    def first_does(self, work: Callable[[], Any]) -> Any:
+        return None
+
+
+def test_another_process_opens_what_the_first_one_wrote_or_says_it_vanished(
+    prepared: Prepared, folder: Path, tmp_path: Path
+) -> None:
+    found = with_whole_requests(prepared, folder / "cache", Second(), max_bytes=1)
+    assert found.train.longest_request == prepared.train.longest_request
+    with pytest.raises(ArtefactError, match="by request vanished. Start again"):
+        with_whole_requests(prepared, tmp_path, Second(), max_bytes=1)
+
+
 def test_a_cache_with_room_for_one_copy_only_is_refused(folder: Path, tmp_path: Path) -> None:
     prepare(config({}), folder, tmp_path / "plain")
     used = sum(path.stat().st_size for path in (tmp_path / "plain").glob("cache/*/rows-*.bin"))
@@ -336,7 +356,7 @@ def test_the_gradients_of_the_ranks_add_up(prepared: Prepared, kind: str, world:
             torch.testing.assert_close(together[name], grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_two_processes_do_what_one_does(folder: Path, tmp_path: Path) -> None:
     """And prepare the log together: the first writes it, the second waits."""
     tree = config({"click": {"kind": "listnet"}, "like": {"kind": "ranknet"}}).tree()
@@ -358,9 +378,10 @@ def test_two_processes_do_what_one_does(folder: Path, tmp_path: Path) -> None:
         port = str(free.getsockname()[1])
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    started = [start(tmp_path / "one", {}), *(start(tmp_path / "two", rank) for rank in ranks)]
+    started = [start(tmp_path / "two", rank) for rank in ranks]
+    work(settings, folder, tmp_path / "one")
     for process in started:
-        _, told = process.communicate(timeout=110)
+        _, told = process.communicate(timeout=280)
         assert process.returncode == 0, told
 
     def result(run: str, rank: int) -> Any:
