@@ -14,6 +14,7 @@ from polyrank.bundle import Bundle
 from polyrank.config import EvaluationConfig, RunConfig
 from polyrank.errors import ConfigError
 from polyrank.scoring import Scorer, measure_gains
+from polyrank.training import Span
 from polyrank.training.extension import Parent, extend_config
 
 Rows = Callable[[str], Iterator[pa.Table]]
@@ -73,6 +74,27 @@ def with_gains(
     gains = {part: measure_gains(a, b, rows(part), config).to_json() for part in parts}
     told: Mapping[str, Any] = bundle.card.parent | {"gains": gains}
     return dataclasses.replace(bundle, card=bundle.card.model_copy(update={"parent": told}))
+
+
+def seen_by(parent: Bundle, dates: Mapping[str, Span], parts: Sequence[str]) -> Iterator[str]:
+    """Why gains on some parts would flatter the parent; nothing where no time is known.
+
+    Args:
+        parent: With the dates of its training rows in its card.
+        dates: Of the parts of the new run's log.
+        parts: Those that both are compared on.
+    """
+    train = parent.card.data.get("train")
+    for part in parts:
+        first = dates[part].first
+        if train is None or train.last is None or first is None:
+            continue
+        moments = [int(text) if text.isdecimal() else text for text in (first, train.last)]
+        if type(moments[0]) is type(moments[1]) and moments[0] <= moments[1]:  # type: ignore[operator]
+            yield (
+                f"{part} begins at {first}, before the parent's training rows end ({train.last}): "
+                "the parent may have seen what it is compared on"
+            )
 
 
 def _digest(bundle: Bundle) -> str:

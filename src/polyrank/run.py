@@ -19,7 +19,7 @@ from polyrank.config import RunConfig, data_root
 from polyrank.data import Quarantine, Reader
 from polyrank.errors import ConfigError, PolyrankError, suggest
 from polyrank.evaluation import Evaluation
-from polyrank.lineage import extended, lineage, with_gains
+from polyrank.lineage import extended, lineage, seen_by, with_gains
 from polyrank.scoring import Scorer, check_slices, evaluate_rows, fingerprints
 from polyrank.training import (
     Observer,
@@ -171,6 +171,8 @@ def train_bundle(
         for notice in prepared.notices:
             watcher.notice(notice)
         parts = [part for part in HELD_OUT[: 1 + test] if part in prepared.data_dates]
+        for notice in () if parent is None else seen_by(parent, prepared.data_dates, parts):
+            watcher.notice(notice)
         report = config.evaluation
         if report.slices:
             for part in parts:

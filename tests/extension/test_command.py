@@ -108,9 +108,27 @@ def test_two_processes_freeze_alike(folder: Path) -> None:
     done = polyrank(*words, "--output", folder / "two", launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert "predict what they predicted, bit for bit, on the 400 rows of" in done.stdout
-    alone = load_bundle(folder / "frozen" / "bundle").model.state_dict()
+    succeed(*words, "--output", folder / "one")
+    alone = load_bundle(folder / "one" / "bundle").model.state_dict()
     both = load_bundle(folder / "two" / "bundle").model.state_dict()
     assert all(torch.allclose(both[name], value, atol=1e-4) for name, value in alone.items())
+
+
+def test_a_parent_that_saw_the_validation_part_is_told(folder: Path) -> None:
+    """Its training rows end later than the new run's validation part begins."""
+    tree = tree_of(output=str(folder / "earlier"))
+    split = tree["data"]["split"]
+    split["validation_from"] = feed_log().column("time_ms")[1000].as_py()
+    config = write_yaml(folder / "earlier.yaml", tree)
+    outcome = run("train", config, "--from", parent(folder))
+    assert outcome.code == 0, outcome.err
+    last = load_bundle(parent(folder)).card.data["train"].last
+    said = f"validation begins at {split['validation_from']}, before the parent's training rows"
+    assert f"{said} end ({last}): the parent may have seen what it is compared on" in outcome.err
+    alike = run(
+        "train", folder / "new.yaml", "--from", parent(folder), "--output", folder / "alike"
+    )
+    assert "may have seen" not in alike.err
 
 
 def test_with_too_many_rows_for_metrics_the_movement_is_told(folder: Path) -> None:
