@@ -98,7 +98,7 @@ class Duration(_Task):
     """A time of at least 0 in the label's own unit; by default Huber on standardised log(1 + y).
 
     What that predicts lies near the median of the time: on skewed times below their mean. The heads
-    ``log_normal`` and ``wlr`` predict an expected time.
+    ``log_normal``, ``wlr``, ``tpm`` and ``cread`` predict an expected time.
     """
 
     kind: Literal["duration"] = "duration"

@@ -44,8 +44,9 @@ def score(
 
     A task within another is multiplied by the probabilities of its sample space, so that
     P(purchase | click) enters as P(click and purchase). What a binary, ordinal or multiclass task
-    adds is an expected value; what a duration or regression adds is not, since their heads predict
-    what minimises a Huber loss: a value between median and mean, for durations one near the median.
+    adds is an expected value. What a duration or regression adds is one where its head predicts a
+    mean; the default heads predict what minimises a Huber loss, a value between median and mean,
+    for durations one near the median.
 
     Raises:
         ConfigError: A weight names no task or is not finite, or all are 0.
