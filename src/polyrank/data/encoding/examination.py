@@ -38,6 +38,8 @@ MAX_CELLS = 1 << 18
 FEWEST = 0.01
 """Positions with a smaller share of the rows of the most frequent one are left out: their few rows
 would decide what 1 stands for."""
+MOST_LIKED = 0.98
+"""Gamma is held below: where it is 1 at a theta of 1, EM could not tell that another is larger."""
 TOLERANCE, MAX_STEPS = 1e-6, 5000
 """EM ends when no theta moves by more, or after so many steps."""
 
@@ -171,8 +173,11 @@ class Counts:
         gamma_I = np.bincount(self.i_C, self.liked_C) / rows_I
         for _ in range(MAX_STEPS):
             before_K = theta_K
-            theta_K, gamma_I = self.step(theta_K, gamma_I)
-            # The product alone is in the likelihood; so theta may be scaled up, gamma down.
+            # The product alone is in the likelihood, and what is 1 stays 1 in a step of EM: so it
+            # is taken where the largest theta and the largest gamma are alike.
+            gamma_I = np.minimum(gamma_I, MOST_LIKED)
+            scale = np.sqrt(gamma_I.max())
+            theta_K, gamma_I = self.step(theta_K * scale, gamma_I / scale)
             largest = theta_K.max()
             theta_K, gamma_I = theta_K / largest, gamma_I * largest
             if np.abs(theta_K - before_K).max() <= TOLERANCE:
