@@ -18,7 +18,7 @@ from polyrank.heads.funnels import MaskedObjective
 from tests.heads.delay.late_rows import TASK, batch_of, config_of, head
 from tests.heads.funnel_rows import total
 
-ROWS = 90_000
+ROWS = 45_000
 SPAN = 2.0
 """Windows from the first row to the cut."""
 RATES = (0.05, 0.2, 0.5)
@@ -61,8 +61,8 @@ def learned(case: str | None, newest: float = 0.0, oldest: float = SPAN) -> list
         for output in chosen.outputs
     }
     optimizer = torch.optim.Adam(free.values(), lr=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
-    for _ in range(200):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 150)
+    for _ in range(150):
         optimizer.zero_grad()
         total(chosen, {name: free_K[kind_B] for name, free_K in free.items()}, batch).backward()
         optimizer.step()
