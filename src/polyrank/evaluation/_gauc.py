@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyrank.evaluation._measure import Measure, defined, undefined
 from polyrank.evaluation._metric import BINARY, Metric, Statistic
-from polyrank.evaluation._rows import Draw, Floats, Ints, Rows, starts_of_runs, sum_runs
-from polyrank.evaluation._segments import concordance_by_group, constant_counts, weighted_mean
+from polyrank.evaluation._over_groups import over_groups
+from polyrank.evaluation._rows import Floats, Ints, Rows, starts_of_runs, sum_runs
+from polyrank.evaluation._segments import concordance_by_group
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,8 @@ class _Groups:
         return _Groups(order_N, rows.labels_N[order_N], runs_R, rows_G, starts_G)
 
     def areas(self, weights_N: Floats) -> tuple[Floats, Floats]:
-        """AUC (NaN with one class) and weight of each group; weights in the order of the groups."""
+        """AUC (NaN with one class) and weight of each group."""
+        weights_N = weights_N[self.order_N]
         positives_R = sum_runs(weights_N * self.labels_N, self.runs_R)
         negatives_R = sum_runs(weights_N * (1 - self.labels_N), self.runs_R)
         positives_G = np.add.reduceat(positives_R, self.starts_G)
@@ -49,26 +50,12 @@ class _Groups:
         return areas_G, positives_G + negatives_G
 
 
-def _mean(areas_G: Floats, weights_G: Floats) -> Measure:
-    two_classes_G = ~np.isnan(areas_G)
-    mean = weighted_mean(areas_G[two_classes_G], weights_G[two_classes_G])
-    return undefined("no group with both classes") if mean is None else defined(mean)
-
-
 def _bind(rows: Rows, groups_N: Ints) -> Statistic:
     rows.require_binary("gauc")
     groups = _Groups.of(rows, groups_N)
-    weights_N = rows.weights_N[groups.order_N]
-    areas_G, weights_G = groups.areas(weights_N)
-
-    def statistic(draw: Draw) -> Measure:
-        counts_N = draw.counts_N[groups.order_N]
-        counts_G = constant_counts(counts_N, groups.rows_G)
-        if counts_G is None:
-            return _mean(*groups.areas(weights_N * counts_N))
-        return _mean(areas_G, weights_G * counts_G)  # a repeated group keeps its AUC
-
-    return statistic
+    return over_groups(
+        groups.areas, rows, groups.order_N, groups.rows_G, "no group with both classes"
+    )
 
 
 gauc = Metric(
