@@ -11,7 +11,6 @@ shuffled. All with examination 1 / position.
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from polyrank.schema import Binary, Categorical, Schema, parse
 from polyrank.scoring import PREFIX, Scorer
 from polyrank.simulation import Feed, FeedConfig, feed_schema, observed
 from polyrank.training import Sources
+from quality.seeds import interval
 
 Floats = NDArray[np.float64]
 ROWS = {"train": 25_000, "validation": 5_000, "test": 10_000}
@@ -60,8 +60,6 @@ SAID = (
     "- The size and the start of the bias towers were chosen on seed 0 of the first log.",
 )
 RESAMPLES = 200
-STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
-"""Two-sided, by number of seeds."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,9 @@ def world(seed: int, settings: Mapping[str, Any]) -> World:
 def schema_of(method: str) -> Schema:
     """Click alone, with what the method reads beside."""
     full = feed_schema(FeedConfig().embedding_dim)
-    side = {"position as a feature": "context", "shallow tower": "bias", "PAL": "bias"}.get(method)
+    side: Any = {"position as a feature": "context", "shallow tower": "bias", "PAL": "bias"}.get(
+        method
+    )
     position = [Categorical(name="position", side=side)] if side else []
     task = Binary(name="click", examined_by="position" if method.startswith("IPW") else None)
     return Schema(features=(*full.features, *position), tasks=(task,), keys=full.keys)
@@ -164,14 +164,6 @@ def drawn(log: pa.Table, seed: int) -> tuple[Floats, Floats, Floats]:
     ]
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     return curve(log, np.ones(log.num_rows)), low, high
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval over seeds, by Student's t."""
-    number = len(values)
-    mean = float(np.mean(values))
-    half = STUDENT_95[number] * float(np.std(values, ddof=1)) / math.sqrt(number)
-    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
 
 
 def verdict(difference: str) -> str:

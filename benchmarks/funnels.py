@@ -10,7 +10,6 @@ few of them and towers without a hidden layer, so that no network can hold the t
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from polyrank.schema import Binary, Schema, parse
 from polyrank.scoring import PREFIX, Scorer
 from polyrank.simulation import Feed, FeedConfig, feed_schema, observed
 from polyrank.training import Sources
+from quality.seeds import interval
 
 ROWS = {"train": 25_000, "validation": 5_000, "test": 10_000}
 FUNNELS: Mapping[str, Mapping[str, Any]] = {
@@ -47,8 +47,6 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "towers": {"widths": []},
     },
 }
-STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
-"""Two-sided, by number of seeds."""
 MEASURES = {
     "bias": "mean prediction less mean truth, over all impressions",
     "size of the bias": "its absolute value",
@@ -129,14 +127,6 @@ def measured(predicted: NDArray[np.float64], log: World) -> Values:
         "error": float(np.abs(p - q).mean()),
         "divergence": float(excess.mean()),
     }
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval over seeds, by Student's t."""
-    number = len(values)
-    mean = float(np.mean(values))
-    half = STUDENT_95[number] * float(np.std(values, ddof=1)) / math.sqrt(number)
-    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
 
 
 def table(found: Mapping[str, Sequence[Values]]) -> list[str]:

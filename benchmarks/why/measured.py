@@ -21,6 +21,7 @@ from polyrank.schema import Task
 from polyrank.simulation import Feed, FeedConfig, feed_schema
 from quality import jobs
 from quality.runs import Part, Study, run
+from quality.seeds import Estimate, over_seeds
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 METRICS = {"binary": ["auc", "log_loss"], "duration": ["mae", "xauc"]}
@@ -33,8 +34,6 @@ SHARINGS: Mapping[str, dict[str, Any]] = {
     "PLE": {"kind": "ple", "widths": [32]},
 }
 BUDGET = 106_000
-_CRITICAL = {5: 2.776}
-"""Of Student's t, 95 %, by number of seeds."""
 Numbers = dict[tuple[str, str, str], float]
 """By part, task and metric."""
 
@@ -140,8 +139,6 @@ def _numbers(file: Path) -> Numbers:
         return found
 
 
-def paired(model: Sequence[float], twin: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of the differences of paired seeds, with its 95 % t interval."""
-    less = np.array(model) - np.array(twin)
-    half = _CRITICAL[len(less)] * less.std(ddof=1) / len(less) ** 0.5
-    return float(less.mean()), float(less.mean() - half), float(less.mean() + half)
+def paired(model: Sequence[float], twin: Sequence[float]) -> Estimate:
+    """The difference of paired seeds."""
+    return over_seeds([a - b for a, b in zip(model, twin, strict=True)])

@@ -8,8 +8,7 @@ from pathlib import Path
 import altair as alt
 import polars as pl
 
-Estimate = tuple[float, float, float]
-"""Mean, lower and upper bound."""
+from quality.seeds import Estimate
 
 
 @dataclass(frozen=True)
