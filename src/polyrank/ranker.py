@@ -13,7 +13,7 @@ from polyrank.bundle import Bundle, load_bundle, save_bundle
 from polyrank.config import DataConfig, EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Evaluation
-from polyrank.heads import AnyBias, AnyFunnel, Masked
+from polyrank.heads import AnyBias, AnyDelay, AnyFunnel, AnyHead, AnyList, Masked
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.model import ModelConfig, Towers
 from polyrank.run import Watcher, train_bundle
@@ -35,7 +35,10 @@ class Ranker:
         balance: How their losses become one.
         interaction: What crosses features before sharing.
         towers: Layers a task owns.
+        heads: By task, what turns its logits into a loss and a prediction; else its kind's default.
         funnel: How tasks within the sample space of others learn.
+        delay: By binary task with a ``maturity``, what it learns from rows younger than that.
+        lists: By binary task, what it loses within a request.
         bias: By binary task, what its labels owe to how the rows were shown.
         embedding_dim: Width of the embedding table.
         training: The loop.
@@ -51,7 +54,10 @@ class Ranker:
         balance: AnyScalarizer | None = None,
         interaction: AnyInteraction | None = None,
         towers: Towers | None = None,
+        heads: Mapping[str, AnyHead] | None = None,
         funnel: AnyFunnel | None = None,
+        delay: Mapping[str, AnyDelay] | None = None,
+        lists: Mapping[str, AnyList] | None = None,
         bias: Mapping[str, AnyBias] | None = None,
         embedding_dim: int = 16,
         training: TrainingConfig | None = None,
@@ -69,7 +75,10 @@ class Ranker:
             interaction=interaction or NoInteraction(),
             sharing=sharing or MMoE(),
             towers=towers or Towers(),
+            heads=dict(heads or {}),
             funnel=funnel or Masked(),
+            delay=dict(delay or {}),
+            lists=dict(lists or {}),
             bias=dict(bias or {}),
         )
         self._config = RunConfig(

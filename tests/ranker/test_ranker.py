@@ -12,12 +12,15 @@ import pytest
 from polyrank.balancing import Static
 from polyrank.config import EvaluationConfig, RunConfig, TrainingConfig
 from polyrank.errors import ConfigError
+from polyrank.heads import TPM, TPMHead
+from polyrank.heads.delay import FNW
 from polyrank.heads.funnels import AITM
+from polyrank.heads.lists import RankNet
 from polyrank.model import Towers
 from polyrank.ranker import Ranker
 from polyrank.run import train_bundle
 from polyrank.schema import Numeric, Regression, Schema, parse
-from polyrank.scoring import SCORE, Scorer
+from polyrank.scoring import PREFIX, SCORE, Scorer
 from polyrank.sharing import MMoE
 from polyrank.training import Sources
 from tests import feeds
@@ -112,6 +115,25 @@ def test_a_funnel_is_chosen_and_comes_back_with_the_bundle() -> None:
     ).fit(log, later)
     assert ranker.bundle.model_config.funnel == AITM(alpha=0.1)
     assert Ranker.of(ranker.bundle).fit(log, later).score(log).equals(ranker.score(log))
+
+
+def test_what_tasks_learn_by_is_given_by_task() -> None:
+    log, later = feeds.log().slice(0, 1000), feeds.log().slice(SPLIT)
+    ranker = Ranker(
+        feeds.schema(),
+        sharing=MMoE(num_experts=2, widths=(16,)),
+        towers=Towers(widths=(8,)),
+        heads={"watch_time": TPM(leaves=4)},
+        lists={"click": RankNet(weight=0.5)},
+        training=TrainingConfig(epochs=1, batch_size=256, precision="fp32"),
+        evaluation=EvaluationConfig(resamples=0),
+    ).fit(log, later)
+    assert isinstance(ranker.bundle.model.heads["watch_time"], TPMHead)
+    parts = [part.name for part in ranker.bundle.model.objective.parts]
+    assert parts == [*feeds.schema().task_names, "click.ranknet"]
+    assert PREFIX + "watch_time.p90" in ranker.score(log, further=True).column_names
+    with pytest.raises(ConfigError, match=r"model\.delay.*`maturity`"):
+        Ranker(feeds.schema(), delay={"purchase": FNW()})
 
 
 def test_a_bundle_without_its_run_is_no_ranker() -> None:
