@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def tree_of(log: str = "log.parquet", **sections: Any) -> dict[str, Any]:
     return {
         "schema": schema_tree(),
         "data": {"root": ".", "log": log, "split": split},
-        **TINY,
+        **copy.deepcopy(TINY),
         "output": "run",
         **sections,
     }

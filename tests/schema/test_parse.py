@@ -140,7 +140,7 @@ def test_a_missing_kind() -> None:
         ("features.0", "name", 5, "features.0.name", "must be text, got 5"),
         ("features.2", "separator", "", "features.2.separator", "must not be empty, got ''"),
         ("features.3", "separator", "", "features.3.separator", "must not be empty, got ''"),
-        ("features.0", "side", "usr", "features.0.side", "'user', 'item' or 'context', got 'usr'"),
+        ("features.0", "side", "usr", "features.0.side", "'context' or 'bias', got 'usr'"),
         ("features.0", "buckets", 1, "features.0.buckets", "greater than or equal to 2, got 1"),
         ("features.0", "buckets", "many", "features.0.buckets", "whole number"),
         ("features.1", "scaling", 1, "features.1.scaling", "'bins', got 1"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from polyrank.balancing import StaticWeighting
 from polyrank.data import Batch, TargetStats
 from polyrank.errors import DataError, DivergedError
-from polyrank.heads import BinaryHead, DurationHead
+from polyrank.heads import BinaryHead, DurationHead, Extras
 from polyrank.heads.funnels import MaskedObjective
 from polyrank.model import RankingModel
 from polyrank.schema import Binary, Categorical, Duration, Schema
@@ -225,8 +225,8 @@ def break_head(monkeypatch: pytest.MonkeyPatch, harm: Callable[[Tensor, Tensor],
     """Let the loss of a duration add ``harm`` at poisoned rows."""
     loss = DurationHead.loss
 
-    def broken(self: DurationHead, logits_BL: Tensor, labels_B: Tensor) -> Tensor:
-        return loss(self, logits_BL, labels_B) + harm(logits_BL[:, 0], labels_B == POISON)
+    def broken(self: DurationHead, logits_BL: Tensor, labels_B: Tensor, extras: Extras) -> Tensor:
+        return loss(self, logits_BL, labels_B, extras) + harm(logits_BL[:, 0], labels_B == POISON)
 
     monkeypatch.setattr(DurationHead, "loss", broken)
 
@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_finite_changes_no_bit(
     step, batch = stepper(log), first_batch(log)
     step(0, batch, denominators(batch), want_gates=False)
     before = bits(step)
-    monkeypatch.setattr(BinaryHead, "loss", lambda self, z, y: z[:, 0] * math.nan)
+    monkeypatch.setattr(BinaryHead, "loss", lambda self, z, y, extras: z[:, 0] * math.nan)
     with pytest.raises(LossNotFinite, match="click is nan, like is nan"):
         step(1, batch, denominators(batch), want_gates=False)
     assert bits(step) == before
@@ -414,7 +414,9 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_returned(
 def test_predictions_that_are_not_finite_stop_the_run(
     log: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DurationHead, "predict", lambda self, z: z[:, 0].double() * math.inf)
+    monkeypatch.setattr(
+        DurationHead, "predict", lambda self, z, extras: z[:, 0].double() * math.inf
+    )
     with pytest.raises(DivergedError, match="predictions of task 'watch' are not finite"):
         train(config(epochs=1), log, tmp_path)
 
