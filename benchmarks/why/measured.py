@@ -55,10 +55,15 @@ def sharing(name: str) -> str:
 
 
 def alone(study: Study, task: str, metric: str) -> tuple[str, ...]:
-    """The settings of a task's twin, chosen by its own metric."""
-    declared = next(one for one in study.schema.tasks if one.name == task)
+    """The settings of a task's twin, chosen by its own metric; what it lies within masks it."""
+    tasks = {one.name: one.model_dump(mode="json") for one in study.schema.tasks}
+    declared = tasks[task]
+    outer = declared.pop("within")
+    if outer is not None:
+        assert declared["mask"] is None, "a twin has one mask"
+        declared["mask"] = tasks[outer]["label"]
     return (
-        f"schema.tasks={json.dumps([declared.model_dump(mode='json')])}",
+        f"schema.tasks={json.dumps([declared])}",
         "balance={kind: static}",
         *chosen_by(task, metric),
         sharing("shared-bottom"),
