@@ -9,7 +9,7 @@ import datetime
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,10 @@ def feed(folder: Path, clickbait: float, rows: int = FEED_ROWS) -> Study:
 def measure(root: Path, job: Job, file: Path) -> None:
     """Train, and keep every metric of the wanted parts."""
     study = kuairand(root) if job.feed is None else feed(file.parent, job.feed)
+    # Of the study itself, since they may name another log.
+    study = replace(study, settings=(*study.settings, *job.settings))
     cache = file.parent / f"encoded-{os.getpid()}"
-    trained = run(study, *job.settings, f"seed={job.seed}", cache=cache)
+    trained = run(study, f"seed={job.seed}", cache=cache)
     tasks: tuple[Task, ...] = trained.schema.tasks
     found: dict[str, float] = {}
     for part in job.parts:
