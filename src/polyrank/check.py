@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from polyrank.config import DataConfig, RunConfig, data_root, override, read_yam
 from polyrank.data import Quarantine, Reader, Source, load_side_table, open_log, open_query
 from polyrank.data.validate import validate_log
 from polyrank.errors import PolyrankError
+from polyrank.model import ModelConfig
 from polyrank.run import HELD_OUT, check_slice_columns, rows_of
 from polyrank.schema import Declared, Schema, parse
 from polyrank.scoring import check_slices
@@ -79,7 +80,8 @@ def check_run(path: Path, settings: Sequence[str] = (), root: Path | None = None
     found.schema, data = _section(Schema, tree, "schema"), _section(DataConfig, tree, "data")
     if found.schema is not None and data is not None:
         start = root if root is not None else data_root(data, path.parent)
-        _check_data(found.schema, data, start, found)
+        model = _section(ModelConfig, tree, "model")
+        _check_data(found.schema, data, start, found, () if model is None else model.delay)
         if config is not None and config.evaluation.slices and not found.problems:
             _add_error_of(lambda: _check_report(config, start), found)
     return found
@@ -105,7 +107,9 @@ def _section(model: type[DeclaredT], tree: Mapping[str, Any], key: str) -> Decla
         return None
 
 
-def _check_data(schema: Schema, data: DataConfig, root: Path, found: Findings) -> None:
+def _check_data(
+    schema: Schema, data: DataConfig, root: Path, found: Findings, corrected: Collection[str]
+) -> None:
     logs = _open(data, root, found)
     tables = _load(schema, data, root, found)
     found.rows = _num_rows(logs.values())
@@ -115,7 +119,12 @@ def _check_data(schema: Schema, data: DataConfig, root: Path, found: Findings) -
         if readable is not None:
             allowed = data.max_quarantine_share
             for problem in validate_log(
-                source, readable, tables, split=split, max_quarantine_share=allowed
+                source,
+                readable,
+                tables,
+                split=split,
+                max_quarantine_share=allowed,
+                corrected=corrected,
             ):
                 problem.where = problem.where or _files_of(source)
                 if part != WHOLE:

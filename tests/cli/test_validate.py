@@ -13,6 +13,7 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
 
+from polyrank.check import check_run
 from polyrank.simulation import Feed
 from tests.cli.workbench import (
     FEED,
@@ -294,6 +295,29 @@ def test_leaks_and_repetitions_are_warnings(tmp_path: Path) -> None:
     out = succeed("validate", write_run(tmp_path, repeated, schema=schema))
     assert "warning: column 'clicked_at': feature 'clicked_at' alone predicts" in out
     assert "warning: log.parquet: 9 rows repeat an earlier one" in out
+
+
+@pytest.mark.parametrize("delay", ["{}", "{buy: {kind: es_dfm}}"])
+def test_labels_that_a_correction_learns_from_are_not_told_as_masked(
+    tmp_path: Path, delay: str
+) -> None:
+    rows = range(100)
+    log = {"shown": rows, "item": [row % 7 for row in rows], "buy": [row % 2 for row in rows]}
+    paid = [row + 1 if row % 2 else None for row in rows]
+    pq.write_table(pa.table({**log, "paid": pa.array(paid, pa.int64())}), tmp_path / "log.parquet")
+    maturity = "{window: 5, event_time: paid, observed_until: 101}"
+    (tmp_path / "run.yaml").write_text(
+        f"""data: {{log: log.parquet, split: {{kind: user, validation: 0.5}}}}
+schema:
+  features: [{{kind: categorical, name: item}}]
+  tasks: [{{kind: binary, name: buy, maturity: {maturity}}}]
+  keys: {{time: shown, user: item}}
+model: {{delay: {delay}}}
+"""
+    )
+    found = check_run(tmp_path / "run.yaml")
+    assert not found.problems
+    assert ("not mature" in str(found.warnings)) == (delay == "{}")
 
 
 @pytest.mark.parametrize("verb", ["validate", "train"])

@@ -223,7 +223,8 @@ def test_the_ledger_counts_what_is_masked_and_what_is_0() -> None:
     reader = Reader(open_log(pa.table(columns())), SCHEMA)
     list(reader.chunks("all"))
     noted = reader.ledger.total.noted
-    assert noted["label 'buy' is not mature: masked"] == 4
+    told = "label 'buy' is not mature: not evaluated, learned from only by `model.delay`"
+    assert noted[told] == 4
     assert noted["event of 'buy' after its window: label 0"] == 2
     assert noted["label 'buy' is 1 outside its sample space: masked"] == 1
     assert "label 'buy' is not mature" in reader.ledger.summary()
@@ -237,6 +238,8 @@ def test_validate_says_how_many_training_labels_are_not_mature() -> None:
     ]
     assert told.exit_code == 0
     assert str(told).startswith("task 'buy': 4 of 10 labels (40.0%) of the training rows are not")
+    corrected = validate_log(open_log(pa.table(columns())), SCHEMA, corrected=["buy"])
+    assert "not mature" not in str(corrected)
     early = schema_of(until=1_000)
     assert "not mature" not in str(validate_log(open_log(pa.table(columns())), early))
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, is_text, nulls_of
+from polyrank.data.batch import Batch
 from polyrank.data.ledger import LabelCount
 from polyrank.data.maturing import ages_of
 from polyrank.errors import DataError
@@ -56,7 +57,10 @@ def maturity_counts(table: pa.Table, schema: Schema) -> dict[str, int]:
     for task in schema.maturing:
         asked, ages = asked_mask(table, schema, task), ages_of(table, schema, task)
         late = ages.mature_B & ages.late_B
-        counts[f"label {task.name!r} is not mature: masked"] = int((asked & ~ages.mature_B).sum())
+        young = (
+            f"label {task.name!r} is not mature: not evaluated, learned from only by `model.delay`"
+        )
+        counts[young] = int((asked & ~ages.mature_B).sum())
         counts[f"event of {task.name!r} after its window: label 0"] = int((asked & late).sum())
     return counts
 
@@ -100,6 +104,26 @@ def settled_codes(table: pa.Table, schema: Schema, task: Task) -> NDArray[np.flo
         return codes
     late_B = ages_of(table, schema, task).late_B & ~np.isnan(codes)
     return np.where(late_B, 0.0, codes)
+
+
+def values_observed(batch: Batch, schema: Schema) -> Rows:
+    """(B, T): the labels of a batch that a metric may compare with.
+
+    Those observed that are values: not a duration's lower bounds (``censored``), of which no error
+    is known. The rows left are the shorter ones on average, so metrics of such a task speak of
+    uncensored rows only, and favour no head for what it says of the tail.
+
+    Args:
+        batch: With labels.
+        schema: The tasks.
+    """
+    assert batch.observed_BT is not None, "a batch with labels"
+    value_BT: Rows = batch.observed_BT.numpy().copy()
+    for place, task in enumerate(schema.task_names):
+        censored_B = batch.extras.get(f"{task}.censored")
+        if censored_B is not None:
+            value_BT[:, place] &= censored_B.numpy() != 1
+    return value_BT
 
 
 def in_unit(task: Task, codes: NDArray[np.float64]) -> NDArray[np.float64]:

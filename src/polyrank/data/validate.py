@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -34,6 +34,7 @@ def validate_log(
     *,
     split: AnySplit | None = None,
     max_quarantine_share: float = 0.0,
+    corrected: Collection[str] = (),
 ) -> list[PolyrankError]:
     """All problems of a log, found in one pass; an empty list if there is none.
 
@@ -48,6 +49,7 @@ def validate_log(
         split: How the log is divided, if it is.
         max_quarantine_share: Share of rows that may be refused. Where more are, labels are not
             looked for: the refused rows may hold them.
+        corrected: Tasks that learn from labels that are not mature, too: theirs are not told.
     """
     try:
         request = Request(schema=schema, join=join_of(schema, tables), split=split)
@@ -57,7 +59,7 @@ def validate_log(
     if not plan.columns:
         return list(found)
     try:
-        survey = _Survey(plan, request, max_quarantine_share, complete=not found)
+        survey = _Survey(plan, request, max_quarantine_share, corrected, complete=not found)
     except PolyrankError as error:
         return [*found, error]
     problems: list[PolyrankError] = [*found]
@@ -78,13 +80,22 @@ class _Survey:
         plan: How the log is read; columns at fault are not among its columns.
         request: What is asked of it.
         max_refused: Share of rows that may be refused.
+        corrected: Tasks whose young labels are not told.
         complete: Whether no column is at fault; if one is, rows are checked and no more.
 
     Attributes:
         is_cut: A file could not be read to its end, so that what is missing says nothing.
     """
 
-    def __init__(self, plan: Plan, request: Request, max_refused: float, *, complete: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        request: Request,
+        max_refused: float,
+        corrected: Collection[str],
+        *,
+        complete: bool,
+    ) -> None:
         if not complete:
             plan = replace(plan, joined={})
             request = replace(request, split=None)
@@ -97,6 +108,7 @@ class _Survey:
         self._repetitions = Repetitions()
         self._num_repeated = 0
         self._max_refused = max_refused
+        self._corrected = corrected
         self._num_refused = 0
         self._num_rows = 0
         self._parts: Counter[str] = Counter()
@@ -195,7 +207,7 @@ class _Survey:
 
     def _young_labels(self) -> Iterator[DataError]:
         for name, young in self._young.items():
-            if young:
+            if young and name not in self._corrected:
                 asked = self._asked[name]
                 yield DataWarning(
                     f"{young:,} of {asked:,} labels ({young / asked:.1%}) of the training rows are "
