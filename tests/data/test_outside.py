@@ -13,7 +13,17 @@ from polyrank.data import Quarantine, RandomSplit, Reader, observed_mask, open_l
 from polyrank.data.outside import contradictory
 from polyrank.data.validate import validate_log
 from polyrank.errors import ConfigError, DataError
-from polyrank.schema import Binary, Duration, Multiclass, Numeric, Ordinal, Schema, Task
+from polyrank.schema import (
+    Binary,
+    Duration,
+    Keys,
+    Maturity,
+    Multiclass,
+    Numeric,
+    Ordinal,
+    Schema,
+    Task,
+)
 
 AGE = (Numeric(name="age"),)
 ROWS: dict[str, list[Any]] = {
@@ -195,3 +205,31 @@ def test_without_a_sample_space_there_is_no_outside() -> None:
         "Binary: `outside: drop` needs `within`: without a sample space nothing lies outside; name "
         "it, or leave `outside` out"
     )
+
+
+def late(outside: Any, within: Maturity | None, own: Maturity | None) -> Schema:
+    tasks = (
+        Binary(name="click", maturity=within),
+        Binary(name="buy", within="click", outside=outside, maturity=own),
+    )
+    return Schema(features=AGE, tasks=tasks, keys=Keys(time="t"))
+
+
+def test_what_may_yet_change_contradicts_nothing() -> None:
+    """A 0 that is young may become 1, and an event after its window was none."""
+    window = Maturity(window=100, event_time="came", observed_until=300)
+    table = pa.table(
+        {
+            "t": [250, 0, 0, 0],
+            "click": [0.0, 1.0, 0.0, 1.0],
+            "came": pa.array([None, 150, None, 50], pa.int64()),
+            "buy": [1.0, 1.0, 1.0, 1.0],
+        }
+    )
+    schema = late("drop", window, None)
+    found = contradictory(table, schema, schema.task("buy"))
+    assert found.tolist() == [False, True, True, False]
+    schema = late("drop", None, window)
+    table = table.set_column(1, "click", pa.array([0.0] * 4))
+    found = contradictory(table, schema, schema.task("buy"))
+    assert found.tolist() == [True, False, True, True]

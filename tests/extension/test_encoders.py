@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from polyrank.data import Encoders
 from polyrank.errors import DataError
-from polyrank.schema import Binary, Categorical, Numeric, Regression, Schema, Sequence
+from polyrank.schema import (
+    Binary,
+    Categorical,
+    Keys,
+    Maturity,
+    Numeric,
+    Regression,
+    Schema,
+    Sequence,
+)
+from polyrank.training.extension.differences import _task_faults
 
 TASK = Binary(name="y")
 
@@ -135,3 +145,31 @@ def test_extended_encoders_are_saved_and_loaded_as_any() -> None:
     rows = pa.table({"id": ["c", "a"], "x": [4.0, 1.0]})
     ids = [one.encode(rows, labels=False).ids_BF for one in (again, second)]
     assert torch.equal(*ids)
+
+
+def test_how_old_rows_are_is_told_of_the_further_log() -> None:
+    def late(until: int) -> Schema:
+        window = Maturity(window=10, event_time="came", observed_until=until)
+        task = Binary(name="y", maturity=window)
+        return Schema(features=(Numeric(name="x"),), tasks=(task,), keys=Keys(time="t"))
+
+    def rows(times: list[int]) -> pa.Table:
+        came = [time if place % 2 else None for place, time in enumerate(times)]
+        return table(t=times, x=[1.0] * len(times), came=pa.array(came, pa.int64()))
+
+    first = Encoders.fit(late(40), [rows([0, 10, 20, 30])])
+    second = first.extended(late(100), [rows([75, 80, 85, 90])])
+    assert first.layout.targets["y"].ages == (1.0, 4.0)
+    assert second.layout.targets["y"].ages == (1.0, 2.5)
+    assert second.layout.targets["y"].mean == first.layout.targets["y"].mean
+
+
+def test_when_the_log_was_cut_is_no_meaning_but_the_window_is() -> None:
+    def late(**changed: Any) -> Schema:
+        tree = {"window": 10, "event_time": "came", "observed_until": 40, **changed}
+        task = Binary(name="y", maturity=Maturity(**tree))
+        return Schema(features=(Numeric(name="x"),), tasks=(task,), keys=Keys(time="t"))
+
+    assert not list(_task_faults(late(), late(observed_until=100)))
+    (fault,) = _task_faults(late(), late(observed_until=100, window=20))
+    assert fault.where == "schema.tasks.y.maturity.window"

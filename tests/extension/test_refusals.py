@@ -136,8 +136,8 @@ def test_tasks_and_features_do_not_go() -> None:
 def test_features_do_not_come() -> None:
     config = with_schema(features=(Numeric(name="length"), *FEATURES))
     assert str(refused(config)) == (
-        "schema.features.length: the parent does not read this feature, which would widen the "
-        "input of every trained layer. Leave it out, or train afresh without --from."
+        "schema.features.length: the parent does not read this feature, and layers that are "
+        "trained have no weights for it. Leave it out, or train afresh without --from."
     )
 
 

@@ -1,7 +1,8 @@
 """Labels that speak outside their sample space: a purchase where there was no click.
 
 A row contradicts itself where a task's label is not 0 (of a class: is not worth 0) and a task of
-its sample space was observed and is 0. What becomes of it, ``outside`` of the inner task says.
+its sample space was observed and is 0, for good: a 0 that may yet become 1 contradicts nothing, and
+an event after its window is a 0. What becomes of the row, ``outside`` of the inner task says.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import floats_of, plain
 from polyrank.data.faults import Fault, Rule, broken
-from polyrank.data.observed import label_values
+from polyrank.data.maturing import ages_of
+from polyrank.data.observed import in_unit, settled_codes
 from polyrank.schema import Binary, Schema, Task
 
 Rows = NDArray[np.bool_]
@@ -75,15 +77,23 @@ def contradictory(table: pa.Table, schema: Schema, task: Task) -> Rows:
     """The rows where a task's label is not 0 and one of the tasks that it lies within is."""
     denied_B = np.zeros(table.num_rows, dtype=np.bool_)
     for outer in schema.space(task.name):
-        denied_B |= _labels(table, schema.task(outer)) == 0
-    value_B = _labels(table, task)
+        denied_B |= (_labels(table, schema, schema.task(outer)) == 0) & _final(table, schema, outer)
+    value_B = _labels(table, schema, task)
     speaks_B: Rows = ~np.isnan(value_B) & (value_B != 0)
     return speaks_B & denied_B
 
 
-def _labels(table: pa.Table, task: Task) -> NDArray[np.float64]:
-    """NaN where not observed."""
-    value_B = label_values(table, task)
+def _final(table: pa.Table, schema: Schema, name: str) -> Rows:
+    """Where a label cannot change any more."""
+    late = next((task for task in schema.maturing if task.name == name), None)
+    if late is None:
+        return np.ones(table.num_rows, dtype=np.bool_)
+    return ages_of(table, schema, late).mature_B
+
+
+def _labels(table: pa.Table, schema: Schema, task: Task) -> NDArray[np.float64]:
+    """NaN where not observed, 0 where the event came after its window."""
+    value_B = in_unit(task, settled_codes(table, schema, task))
     if task.mask is None:
         return value_B
     return np.where(floats_of(plain(table.column(task.mask))) == 1, value_B, np.nan)

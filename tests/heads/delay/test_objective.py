@@ -34,7 +34,7 @@ from polyrank.schema import (
 from polyrank.scoring import PREFIX, Scorer
 from polyrank.training import Prepared, train
 from polyrank.training.step import denominators_of
-from tests.heads.delay.late_rows import CASES, batch_of, correction, every_row, head
+from tests.heads.delay.late_rows import CASES, TASK, batch_of, correction, every_row, head
 from tests.heads.funnel_rows import total, totals
 from tests.training.runs import Bomb, Stopped, config, digest, lines, prepared
 
@@ -265,6 +265,19 @@ def test_a_resumed_run_ends_with_the_same_bits(
             schema_of(until=40, keep_rate=0.5),
             {},
             "'buy' has a `keep_rate` of 0.5: a row dropped as a negative may have become a",
+        ),
+        (
+            {"buy": {}},
+            Schema(
+                features=SCHEMA.features,
+                keys=SCHEMA.keys,
+                tasks=(
+                    Binary(name="click", maturity=TASK.maturity),
+                    TASK.model_copy(update={"within": "click"}),
+                ),
+            ),
+            {},
+            "'buy' lies within 'click', which has a `maturity` of its own: its young rows are not",
         ),
         (
             {"buy": {}},

@@ -36,7 +36,11 @@ def extend(old: Fitted, new: Fitted, schema: Schema, *, grow: bool) -> Fitted:
         )
         for feature in owners(schema)
     }
-    targets = {name: old.targets.get(name, stats) for name, stats in new.targets.items()}
+    # How old the rows are is no part of what a label means: it is this log's own.
+    targets = {
+        name: replace(old.targets.get(name, stats), ages=stats.ages)
+        for name, stats in new.targets.items()
+    }
     return replace(new, vocabularies=tables, scalers=dict(old.scalers), targets=targets)
 
 

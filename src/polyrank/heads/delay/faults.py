@@ -44,12 +44,24 @@ def _fault(name: str, schema: Schema) -> str | None:
             f"a delay correction needs to know how late labels come, and {name!r} has no "
             "`maturity`. Declare it, or leave the correction out"
         )
+    late = [outer for outer in schema.space(name) if _matures(schema, outer)]
+    if late:
+        return (
+            f"{name!r} lies within {late[0]!r}, which has a `maturity` of its own: its young rows "
+            "are not known to be in the sample space, so samples would be missing. Leave the "
+            "correction out: then rows that are not mature are masked"
+        )
     if task.keep_rate < 1:
         return (
             f"{name!r} has a `keep_rate` of {task.keep_rate}: a row dropped as a negative may have "
             "become a positive later. Give the whole log, or leave the correction out"
         )
     return None
+
+
+def _matures(schema: Schema, name: str) -> bool:
+    task = schema.task(name)
+    return isinstance(task, Binary) and task.maturity is not None
 
 
 def _misfit(name: str, head: HeadConfig | None, funnel: FunnelConfig, schema: Schema) -> str | None:

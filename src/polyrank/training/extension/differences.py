@@ -8,7 +8,7 @@ further tasks. Data, training, balance and evaluation are the run's own, as is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from polyrank.config import RunConfig
@@ -20,6 +20,8 @@ from polyrank.schema import Declared, Faults, Schema, Task
 from polyrank.training.extension.parent import Parent
 
 _APART = {"seed_offset", "heads", "sharing"}
+_OF_THE_LOG = {"maturity.observed_until"}
+"""Keys of a task that say when the log was cut, not what its labels mean."""
 _NEW_NAME = "Restore it, or give what is new another name"
 _AFRESH = "or train afresh without --from"
 
@@ -82,7 +84,8 @@ def _task_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
                 hint=f"Declare it as there, {_AFRESH}.",
             )
         else:
-            yield from _changed(where, task, tasks[task.name], f"{_NEW_NAME}: it is a further task")
+            cure = f"{_NEW_NAME}: it is a further task"
+            yield from _changed(where, task, tasks[task.name], cure, apart=_OF_THE_LOG)
 
 
 def _feature_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
@@ -100,8 +103,8 @@ def _feature_faults(old: Schema, new: Schema) -> Iterator[ConfigError]:
             yield from _changed(where, feature, after[name], f"Restore it, {_AFRESH}")
     for name in (name for name in after if name not in before):
         yield ConfigError(
-            "the parent does not read this feature, which would widen the input of every trained "
-            "layer",
+            "the parent does not read this feature, and layers that are trained have no weights "
+            "for it",
             where=f"schema.features.{name}",
             hint=f"Leave it out, {_AFRESH}.",
         )
@@ -162,11 +165,19 @@ def _sharing_faults(
 
 
 def _changed(
-    where: str, old: Declared, new: Declared, cure: str, *, but: set[str] | None = None
+    where: str,
+    old: Declared,
+    new: Declared,
+    cure: str,
+    *,
+    but: set[str] | None = None,
+    apart: Collection[str] = (),
 ) -> Iterator[ConfigError]:
+    """Differences but in the fields ``but`` and at the dotted keys ``apart``."""
     before_all, after_all = (part.model_dump(mode="json", exclude=but) for part in (old, new))
     for key, before, after in _differences(before_all, after_all):
-        yield _difference(f"{where}.{key}", before, after, cure)
+        if key not in apart:
+            yield _difference(f"{where}.{key}", before, after, cure)
 
 
 def _differences(
