@@ -26,7 +26,7 @@ from polyrank.data.layout import (
     VectorColumn,
 )
 from polyrank.data.ledger import Ledger
-from polyrank.data.observed import in_unit, label_values, observed_mask
+from polyrank.data.observed import in_unit, label_values, observed_mask, values_observed
 from polyrank.data.passes import REFUSED
 from polyrank.data.quarantine import Quarantine
 from polyrank.data.reader import Reader
@@ -61,4 +61,5 @@ __all__ = [
     "observed_mask",
     "open_log",
     "open_query",
+    "values_observed",
 ]

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.config import EvaluationConfig
-from polyrank.data import Batch, in_unit, open_log
+from polyrank.data import Batch, in_unit, open_log, values_observed
 from polyrank.errors import ConfigError
 from polyrank.evaluation import (
     Comparison,
@@ -41,6 +41,7 @@ def evaluate_log(
     """Metrics of ``scorer`` on ``log``, by task and slice, with intervals.
 
     Negatives of a task with a ``keep_rate`` weigh 1 / keep_rate, as if none had been dropped.
+    Labels that are lower bounds (``censored``) are left out: see ``values_observed``.
 
     Args:
         scorer: What predicts.
@@ -208,16 +209,15 @@ def _observations(
     slices: Mapping[str, NDArray[Any]],
 ) -> Observations:
     assert batch.labels_BT is not None
-    assert batch.observed_BT is not None
     assert batch.weight_B is not None
     labels_BT = batch.labels_BT.numpy()
-    observed_BT = batch.observed_BT.numpy()
+    value_BT = values_observed(batch, schema)
     return Observations(
         predictions=predictions,
         labels={
             task.name: in_unit(task, labels_BT[:, place]) for place, task in enumerate(schema.tasks)
         },
-        masks={task: observed_BT[:, place] for place, task in enumerate(schema.task_names)},
+        masks={task: value_BT[:, place] for place, task in enumerate(schema.task_names)},
         weights=batch.weight_B.double().numpy(),
         keep_rates=schema.keep_rates,
         groups={key: codes.numpy() for key, codes in (batch.groups or {}).items()},

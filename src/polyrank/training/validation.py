@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from polyrank.config import Select
-from polyrank.data import Batch, EncodedLog, in_unit
+from polyrank.data import Batch, EncodedLog, in_unit, values_observed
 from polyrank.errors import DivergedError
 from polyrank.evaluation import Evaluation, Observations
 from polyrank.model import RankingModel
@@ -133,7 +133,7 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What was observed in an encoded log, in its order; features are not kept."""
+    """The values observed in an encoded log, in its order; features are not kept."""
 
     schema: Schema
     labels_NT: NDArray[np.float64]
@@ -152,7 +152,7 @@ class Truth:
         return cls(
             schema=schema,
             labels_NT=_in_units(join(lambda part: part.labels_BT), schema),
-            observed_NT=join(lambda part: part.observed_BT),
+            observed_NT=np.concatenate([values_observed(part, schema) for part in parts]),
             weight_N=join(lambda part: part.weight_B),
             groups={name: join(partial(_codes, name)) for name in parts[0].groups or {}},
         )
