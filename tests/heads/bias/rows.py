@@ -28,7 +28,7 @@ SCHEMA = Schema(
         Numeric(name="age", side="user"),
     ),
     tasks=(
-        Binary(name="click", examined_by="position"),
+        Binary(name="click"),
         Binary(name="buy", within="click"),
         Regression(name="stars"),
     ),
@@ -38,6 +38,10 @@ PLAIN = SCHEMA.model_copy(
     update={"features": tuple(f for f in SCHEMA.features if f.side != "bias")}
 )
 """Without features on the side ``bias``."""
+EXAMINED = PLAIN.model_copy(
+    update={"tasks": (Binary(name="click", examined_by="position"), *PLAIN.tasks[1:])}
+)
+"""With an examination curve of click."""
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "shallow_tower": {"kind": "shallow_tower", "dropout": 0.5},
     "pal": {"kind": "pal"},
@@ -66,7 +70,9 @@ def log(seed: int = 0, rows: int = ROWS) -> pa.Table:
 
 
 def schema_of(bias: Mapping[str, Any]) -> Schema:
-    return PLAIN if bias["kind"] == "ipw" else SCHEMA
+    if bias["kind"] != "ipw":
+        return SCHEMA
+    return EXAMINED if bias["source"] == "position" else PLAIN
 
 
 def run_config(bias: Mapping[str, Any], **settings: Any) -> RunConfig:

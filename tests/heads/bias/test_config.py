@@ -23,7 +23,7 @@ from polyrank.schema import (
     parse,
     to_yaml,
 )
-from tests.heads.bias.rows import KINDS, PLAIN, SCHEMA, run_config
+from tests.heads.bias.rows import EXAMINED, KINDS, PLAIN, SCHEMA, run_config
 from tests.training.runs import config
 
 ITEM = Categorical(name="item")
@@ -90,6 +90,15 @@ def test_bias_features_that_no_bias_model_reads_are_refused_each() -> None:
     assert "remove the feature" in str(error)
 
 
+@pytest.mark.parametrize("bias", [{}, {"click": {"kind": "ipw", "source": "logged"}}])
+def test_an_examination_that_no_bias_model_reads_is_refused(bias: Mapping[str, Any]) -> None:
+    error = refused(bias, EXAMINED)
+    assert error.where == "model.bias"
+    assert "task 'click' has `examined_by: position`, and no bias model reads" in str(error)
+    assert "Leave `examined_by` out, or set `bias: {click: {kind: ipw}}`" in str(error)
+    assert config(EXAMINED, model={"bias": {"click": {"kind": "ipw"}}})
+
+
 @pytest.mark.parametrize("kind", ["pal", "shallow_tower"])
 def test_a_tower_without_bias_features_is_refused(kind: str) -> None:
     error = refused({"click": {"kind": kind}}, PLAIN)
@@ -137,9 +146,8 @@ def test_weights_do_not_stand_beside_list_terms() -> None:
     keys = Keys(item="item", position="position", propensity="propensity", request="request")
     schema = SCHEMA.model_copy(update={"keys": keys})
     tower = {"kind": "shallow_tower"}
-    error = refused(
-        {"click": {"kind": "ipw"}, "buy": tower}, schema, lists={"click": {"kind": "ranknet"}}
-    )
+    logged = {"kind": "ipw", "source": "logged"}
+    error = refused({"click": logged, "buy": tower}, schema, lists={"click": {"kind": "ranknet"}})
     assert error.where == "model.bias.click"
     assert "which `model.lists` changes, too. Choose one of them" in str(error)
     assert config(schema, model={"bias": {"click": tower}, "lists": {"click": {"kind": "ranknet"}}})
@@ -215,9 +223,10 @@ def test_an_examination_needs_position_and_item(keys: Keys, told: str) -> None:
 
 
 def test_a_schema_with_both_is_yaml_that_parses_back() -> None:
-    text = to_yaml(SCHEMA)
+    schema = SCHEMA.model_copy(update={"tasks": EXAMINED.tasks})
+    text = to_yaml(schema)
     assert "side: bias" in text
     assert "examined_by: position" in text
     from ruamel.yaml import YAML
 
-    assert parse(Schema, YAML(typ="safe", pure=True).load(text)) == SCHEMA
+    assert parse(Schema, YAML(typ="safe", pure=True).load(text)) == schema

@@ -61,6 +61,11 @@ class BiasConfig(Declared, ABC):
         """Whether it changes the loss itself, not only the logit."""
         return False
 
+    @property
+    def examines(self) -> bool:
+        """Whether it reads the examination curve of its task."""
+        return False
+
     def reads(self, schema: Schema) -> tuple[str, ...]:
         """The features that it reads."""
         del schema

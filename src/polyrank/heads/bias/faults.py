@@ -42,6 +42,15 @@ def bias_faults(
             for key, fault in config.faults(schema, task):
                 yield ".".join(filter(None, (place, key))), f"bias model {config.kind!r}: {fault}"
             yield from _clashes(place, config, name, funnel, schema, changed)
+    for examined in schema.examined:
+        found = bias.get(examined.name)
+        if found is None or not found.examines:
+            yield (
+                "model.bias",
+                f"task {examined.name!r} has `examined_by: position`, and no bias model reads the "
+                f"curve that is fitted for it. Leave `examined_by` out, or set `bias: "
+                f"{{{examined.name}: {{kind: ipw}}}}`",
+            )
     for name in schema.bias_names:
         if name not in read:
             yield (

@@ -90,6 +90,11 @@ class IPW(BiasConfig):
         """It does nothing else."""
         return True
 
+    @property
+    def examines(self) -> bool:
+        """From positions, it does."""
+        return self.source == "position"
+
     def faults(self, schema: Schema, task: Binary) -> Iterator[Fault]:
         """Propensities that nothing gives."""
         if self.source == "logged" and schema.keys.propensity is None:
