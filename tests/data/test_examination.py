@@ -18,6 +18,7 @@ from polyrank.data.encoding import examination
 from polyrank.data.encoding.examination import Counts, ExaminationFit
 from polyrank.data.hashing import hash_column
 from polyrank.data.layout import ExaminationCurve
+from polyrank.data.validate import validate_log
 from polyrank.errors import ArtefactError, DataError
 from polyrank.schema import Binary, Categorical, Keys, Numeric, Schema
 
@@ -260,6 +261,21 @@ def test_missing_keys_and_labels_are_left_out() -> None:
         Encoders.fit(SCHEMA, [rows]).layout.targets["click"].examination for rows in (table, more)
     )
     assert first == second
+
+
+def test_rows_without_a_position_are_refused_where_a_task_is_examined_by_it() -> None:
+    table = log(100)
+    positions = [None, *table["position"].to_pylist()[1:]]
+    holed = table.set_column(0, "position", pa.array(positions, pa.int64()))
+    (found,) = (p for p in validate_log(open_log(holed), SCHEMA) if p.exit_code)
+    told = "may not be null where task 'click' is examined by it. Fill it, drop such rows, or leave"
+    assert told in str(found)
+    assert "row 0, column 'position'" in str(found)
+    with pytest.raises(DataError, match="examined by it"):
+        list(Reader(open_log(holed), SCHEMA).chunks("all"))
+    tasks = (Binary(name="click"), Binary(name="like"))
+    plain = SCHEMA.model_copy(update={"tasks": tasks})
+    assert not [p for p in validate_log(open_log(holed), plain) if p.exit_code]
 
 
 def test_the_curve_and_the_propensity_come_as_extras_with_labels_alone() -> None:

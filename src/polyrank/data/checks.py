@@ -68,7 +68,7 @@ def checks_of(schema: Schema, columns: Collection[str], *, labels: bool) -> tupl
     """
     checks = [*_feature_checks(schema, bias=labels), *_length_checks(schema)]
     if labels:
-        checks += [*_label_checks(schema), *_key_checks(schema.keys)]
+        checks += [*_label_checks(schema), *_key_checks(schema.keys), *_examined_checks(schema)]
     return tuple(
         check
         for check in checks
@@ -198,6 +198,17 @@ def _key_checks(keys: Keys) -> Iterator[Check]:
             Rule(keys.position, "a position counts from 1", "Add 1 if it counts from 0."),
             lambda array: floats_of(array) < 1,
         )
+
+
+def _examined_checks(schema: Schema) -> Iterator[Check]:
+    for task in schema.examined:
+        if schema.keys.position is not None:
+            rule = Rule(
+                schema.keys.position,
+                f"a position may not be null where task {task.name!r} is examined by it",
+                "Fill it, drop such rows, or leave `examined_by` out.",
+            )
+            yield Check(rule, _missing)
 
 
 def finite_check(column: str, owner: str) -> Check:
