@@ -52,7 +52,7 @@ class Explanation:
     """Input, interaction, sharing and towers, in the order of a forward pass; then what towers pass
     to each other before their logits, if they do, and the towers of bias models."""
     vocabularies: Mapping[str, int]
-    """Rows of the table by feature that has some of its own, the largest first."""
+    """Rows of the shared table by feature that has some of its own, the largest first."""
 
     @property
     def total(self) -> Cost:
@@ -166,7 +166,8 @@ def _fitted(
 def _vocabularies(encoders: Encoders) -> dict[str, int]:
     own: dict[range, str] = {}
     for name, rows in encoders.rows.items():
-        own.setdefault(rows, name)
+        if name not in encoders.layout.bias_rows:
+            own.setdefault(rows, name)
     return {name: len(rows) for rows, name in sorted(own.items(), key=lambda item: -len(item[0]))}
 
 
