@@ -13,11 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyrank.bundle import Bundle, Card, describe_tasks, load_bundle, save_bundle
-from polyrank.data import Encoders
+from polyrank.data import Encoders, Reader, open_log
 from polyrank.errors import ConfigError
 from polyrank.model import ModelConfig, RankingModel
 from polyrank.ranker import Ranker
-from polyrank.schema import Binary, Categorical, Duration, Keys, Regression, Schema
+from polyrank.schema import (
+    Binary,
+    Categorical,
+    Duration,
+    Keys,
+    Multiclass,
+    Ordinal,
+    Regression,
+    Schema,
+)
 from polyrank.scoring import Scorer
 from tests.cli.workbench import run, succeed
 
@@ -92,6 +101,48 @@ def test_metadata_say_which_quantity_a_column_is() -> None:
     told = schema.field("predicted_watch.p90").metadata
     assert told == {b"quantity": b"p90 of watch in ms | click = 1"}
     assert schema.field("predicted_watch").metadata == {b"quantity": b"watch in ms | click = 1"}
+
+
+@pytest.mark.parametrize("within", [None, "click"])
+def test_metadata_of_levels_and_classes_are_chances(within: str | None) -> None:
+    rng = np.random.default_rng(0)
+    tasks = (
+        Binary(name="click"),
+        Ordinal(name="rating", levels=(1, 2.5), within=within),
+        Multiclass(name="react", classes={"like": 1, "none": 0}, within=within),
+    )
+    schema = Schema(features=SCHEMA.features, tasks=tasks)
+    table = pa.table(
+        {
+            "item": rng.integers(0, 12, ROWS),
+            "click": rng.integers(0, 2, ROWS),
+            "rating": rng.choice([1.0, 2.5], ROWS),
+            "react": rng.choice(["like", "none"], ROWS),
+        }
+    )
+    (rows,) = Reader(open_log(table), schema).chunks("all")
+    encoders, config = Encoders.fit(schema, [rows]), ModelConfig(embedding_dim=4)
+    bundle = Bundle(
+        schema=schema,
+        encoders=encoders,
+        model=RankingModel(schema, encoders.layout, config, seed=1).eval(),
+        model_config=config,
+        tables={},
+        card=Card(tasks=describe_tasks(schema), data={}),
+    )
+    found = Scorer(bundle).score(table.select(["item"]), further=True).schema
+    told = {
+        field.name.removeprefix("predicted_"): field.metadata[b"quantity"].decode()
+        for field in found
+        if ".prob_" in field.name
+    }
+    space = "" if within is None else " | click = 1"
+    assert told == {
+        "rating.prob_1": f"P(rating = 1{space})",
+        "rating.prob_2.5": f"P(rating = 2.5{space})",
+        "react.prob_like": f"P(react = like{space})",
+        "react.prob_none": f"P(react = none{space})",
+    }
 
 
 def test_a_loaded_bundle_scores_the_same_bits_in_any_batch(saved: Path) -> None:

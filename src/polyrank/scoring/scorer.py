@@ -27,7 +27,7 @@ from polyrank.data import (
 )
 from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
-from polyrank.heads.funnels import quantity
+from polyrank.heads.funnels import quantity, quantity_beside
 from polyrank.schema import Schema, SideTable
 from polyrank.scoring.engine import Engine, TorchEngine
 from polyrank.scoring.held_out import max_quarantine_share
@@ -206,8 +206,9 @@ class Scorer:
         Raises:
             ConfigError: There are none.
         """
+        schema, seen = self.bundle.schema, self.bundle.model_config.seen_tasks
         found = {
-            f"{task}.{name}": f"{name} of {self._quantity(task)}"
+            f"{task}.{name}": quantity_beside(schema, task, name, seen=task in seen)
             for task, head in self.bundle.model.heads.items()
             for name in head.further(head.initial_logits()[None])
         }

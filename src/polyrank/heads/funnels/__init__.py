@@ -17,7 +17,7 @@ from polyrank.heads.funnels.escm2 import ESCM2
 from polyrank.heads.funnels.esm2 import ESM2
 from polyrank.heads.funnels.esmm import ESMM
 from polyrank.heads.funnels.masked import Masked, MaskedObjective
-from polyrank.heads.funnels.quantity import quantity
+from polyrank.heads.funnels.quantity import quantity, quantity_beside
 
 AnyFunnel = Annotated[AITM | ESCM2 | ESM2 | ESMM | Masked, Field(discriminator="kind")]
 
@@ -41,4 +41,5 @@ __all__ = [
     "Output",
     "Part",
     "quantity",
+    "quantity_beside",
 ]
