@@ -133,22 +133,25 @@ class Encoders:
         that meant the same; for a new id, the row of those out of vocabulary."""
         return rows_before(self.rows, old.rows)[: self.layout.num_rows]
 
-    def encode(self, table: pa.Table, *, labels: bool = True) -> Batch:
+    def encode(self, table: pa.Table, *, labels: bool = True, bias: bool = True) -> Batch:
         """The rows of a table as a batch.
 
         Args:
             table: Checked columns; other columns are ignored.
             labels: Whether to read labels, weights and keys; without, only features are needed, and
                 those on the side ``bias`` are missing whatever the table holds.
+            bias: Whether, with labels, to read what only bias models read: else features on the
+                side ``bias`` are missing, and positions and propensities are no extras.
 
         Raises:
             DataError: A missing column, ids of another kind than in training, an infinite number,
                 a missing number where the schema refuses one.
         """
-        columns = pick(table, self._names(labels=labels))
-        extras = [extra for extra in extras_of(self.schema) if labels or extra.at_scoring]
+        bias = bias and labels
+        columns = pick(table, self._names(labels=labels, bias=bias))
+        extras = extras_of(self.schema, labels=labels, bias=bias)
         batch = Batch(
-            ids_BF=self._ids(columns, table.num_rows, labels=labels),
+            ids_BF=self._ids(columns, table.num_rows, bias=bias),
             numeric_BN=self._numerics(columns, table.num_rows),
             ragged={
                 feature.name: self._ragged(feature, columns)
@@ -216,14 +219,14 @@ class Encoders:
             digest.update(array.view(np.uint8).data)
         return digest.hexdigest()
 
-    def _names(self, *, labels: bool) -> list[str]:
-        names = list(self.schema.feature_columns(bias=labels))
+    def _names(self, *, labels: bool, bias: bool) -> list[str]:
+        names = list(self.schema.feature_columns(bias=bias))
         if labels:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
             names += [keys[role] for role in (*_GROUPS, "weight") if role in keys]
             names += [keys["time"]] if self.schema.maturing else []
-        names += [extra.column for extra in extras_of(self.schema) if labels or extra.at_scoring]
+        names += [extra.column for extra in extras_of(self.schema, labels=labels, bias=bias)]
         return names
 
     def _extra(self, extra: Extra, columns: dict[str, pa.Array]) -> torch.Tensor:
@@ -234,10 +237,10 @@ class Encoders:
             value_B = curve.at(value_B.astype(np.float64)).astype(np.float32)
         return torch.from_numpy(value_B)
 
-    def _ids(self, columns: dict[str, pa.Array], num_rows: int, *, labels: bool) -> torch.Tensor:
+    def _ids(self, columns: dict[str, pa.Array], num_rows: int, *, bias: bool) -> torch.Tensor:
         ids_BF = np.empty((num_rows, len(self._id_features)), dtype=np.int64)
         for place, feature in enumerate(self._id_features):
-            if feature.side == "bias" and not labels:
+            if feature.side == "bias" and not bias:
                 ids_BF[:, place] = self.rows[feature.name].start
             elif isinstance(feature, Categorical):
                 ids_BF[:, place] = self._table_rows(feature, columns)

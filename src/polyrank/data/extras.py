@@ -32,6 +32,8 @@ class Extra:
     """What stands for null."""
     at_scoring: bool = False
     """Known before the label is."""
+    bias: bool = False
+    """Says how the row was shown, for bias models alone."""
     curve: str | None = None
     """The task by whose fitted examination a position is replaced."""
 
@@ -46,9 +48,14 @@ class Extra:
         return values_B.astype(np.float32)
 
 
-def extras_of(schema: Schema) -> tuple[Extra, ...]:
-    """All that a schema declares, in the order of its tasks, then those of every task."""
-    return tuple(_extras_of(schema))
+def extras_of(schema: Schema, *, labels: bool = True, bias: bool = True) -> tuple[Extra, ...]:
+    """All that a schema declares, in the order of its tasks, then those of every task; without
+    ``labels`` those known at scoring, without ``bias`` those that not only bias models read."""
+    return tuple(
+        extra
+        for extra in _extras_of(schema)
+        if (labels or extra.at_scoring) and (bias or not extra.bias)
+    )
 
 
 def _extras_of(schema: Schema) -> Iterator[Extra]:
@@ -65,6 +72,6 @@ def _extras_of(schema: Schema) -> Iterator[Extra]:
     for examined in schema.examined:
         assert schema.keys.position is not None, "the schema asks for it"
         name = f"{examined.name}.examination"
-        yield Extra(name=name, column=schema.keys.position, curve=examined.name)
+        yield Extra(name=name, column=schema.keys.position, curve=examined.name, bias=True)
     if schema.keys.propensity is not None:
-        yield Extra(name=PROPENSITY, column=schema.keys.propensity)
+        yield Extra(name=PROPENSITY, column=schema.keys.propensity, bias=True)

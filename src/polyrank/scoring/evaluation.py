@@ -181,7 +181,7 @@ def _observe(
 ) -> Iterator[Observations]:
     encoders = scorer.bundle.encoders
     for chunk in chunks:
-        batch = encoders.encode(chunk)
+        batch = encoders.encode(chunk, bias=False)
         yield _observations(
             scorer.bundle.schema,
             batch,

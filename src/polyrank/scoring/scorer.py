@@ -258,9 +258,12 @@ class Scorer:
     ) -> Reader:
         """A reader of ``source`` that joins the side tables whose columns it lacks.
 
-        Without labels, the rows that are refused are among those it gives, marked as such.
+        Without labels, the rows that are refused are among those it gives, marked as such. What
+        only bias models read may be missing.
         """
-        schema = _without_given(self.bundle.schema, self._tables, source.schema().names)
+        given = source.schema().names
+        schema = _without_given(self.bundle.schema, self._tables, given)
+        schema = _without_missing_bias(schema, self._tables, given)
         share = self.max_quarantine_share if max_quarantine_share is None else max_quarantine_share
         return Reader(
             source,
@@ -328,3 +331,24 @@ def _without_given(schema: Schema, tables: Mapping[str, pa.Table], given: Sequen
         <= set(given)
     )
     return schema if left == schema.tables else schema.model_copy(update={"tables": left})
+
+
+def _without_missing_bias(
+    schema: Schema, tables: Mapping[str, pa.Table], given: Sequence[str]
+) -> Schema:
+    """The schema less what only bias models read and neither input nor side tables have."""
+    joined = {
+        side.prefix + name for side in schema.tables for name in tables[side.name].column_names
+    }
+    there = {*given, *joined}
+    features = tuple(
+        feature for feature in schema.features if feature.side != "bias" or feature.column in there
+    )
+    keys = schema.keys
+    gone = {
+        role: None
+        for role, column in (("position", keys.position), ("propensity", keys.propensity))
+        if column not in there
+    }
+    kept = {"features": features, "keys": keys.model_copy(update=gone)}
+    return schema.model_copy(update=kept)
