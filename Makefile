@@ -30,12 +30,14 @@ nightly: $(DEV) system
 docs: $(DEV)
 	$(BIN)/python docs/reference.py
 
-# strace injects kills and full disks at chosen system calls; the tests that need it skip without.
+# strace injects kills and full disks at chosen system calls, chromium opens the pages; the tests
+# that need them skip without.
 .PHONY: system
 system:
-	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && apt-get update -qq && apt-get install -y -qq strace; } \
-	  || echo "strace is not here and cannot be installed: its tests will be skipped"
+	@for tool in strace chromium; do command -v $$tool >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq $$tool >/dev/null; } \
+	  || echo "$$tool is not here and cannot be installed: its tests will be skipped"; done
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,1 @@
+"""Offline pages: prose, tables and figures in one file that asks nobody for anything."""
