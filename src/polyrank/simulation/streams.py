@@ -27,6 +27,9 @@ class Stream(IntEnum):
     PILOT = 4
     LOG = 5
     DELAY = 6
+    LOYALTY = 7
+    EXPERIMENT = 8
+    ASSIGNMENT = 9
 
 
 def generator(seed: int, stream: Stream, block: int = 0) -> np.random.Generator:
