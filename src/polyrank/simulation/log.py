@@ -48,7 +48,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from polyrank.simulation.requests import SURFACES
+from polyrank.simulation.requests import SURFACES, Requests
 from polyrank.simulation.streams import distinct_ids
 
 TRUTH_PREFIX = "truth_"
@@ -150,7 +150,33 @@ def log_table(
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _take(table: pa.Table, index: npt.NDArray[np.generic]) -> dict[str, pa.ChunkedArray]:
+def candidate_table(requests: Requests, users: pa.Table, items: pa.Table, salt: int) -> pa.Table:
+    """What a ranking is given: keys and features of every candidate, request by request.
+
+    Args:
+        requests: R requests of K candidates each.
+        users: Key and features of all users.
+        items: Key and features of all items.
+        salt: Sets the ids of requests, as in ``log_table``.
+    """
+    num_candidates = requests.item_RK.shape[1]
+    by_request = {
+        "request_id": distinct_ids(requests.number_R, salt),
+        "time_ms": requests.time_ms_R,
+        "hour": requests.hour_R.astype(np.int32),
+        "surface": pa.array(SURFACES).take(pa.array(requests.surface_R)),
+    }
+    row_N = pa.array(np.repeat(np.arange(len(requests.number_R)), num_candidates))
+    return pa.table(
+        {
+            **_take(pa.table(by_request), row_N),
+            **_take(users, np.repeat(requests.user_R, num_candidates)),
+            **_take(items, requests.item_RK.ravel()),
+        }
+    )
+
+
+def _take(table: pa.Table, index: npt.NDArray[np.generic] | pa.Array) -> dict[str, pa.ChunkedArray]:
     taken = table.take(pa.array(index))
     return {name: taken.column(name) for name in taken.column_names}
 

@@ -23,9 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 SURFACES = ("home", "discover", "related")
-_SURFACE_SHARE = np.array([0.6, 0.3, 0.1])
-_HOUR_MS = 3_600_000
-_HOURLY_WEIGHT = 1.2 + np.cos(2 * np.pi * (np.arange(24) - 20) / 24)
+SURFACE_SHARE = np.array([0.6, 0.3, 0.1])
+HOUR_MS = 3_600_000
+HOURLY_WEIGHT = 1.2 + np.cos(2 * np.pi * (np.arange(24) - 20) / 24)
 """Traffic by hour, most of it in the evening."""
 
 
@@ -80,9 +80,9 @@ def draw_requests(
         number_R=number_R,
         user_R=np.searchsorted(users.activity_U, rng.random(num_drawn), side="right"),
         item_RK=draw_distinct(items.popularity_N, rng.random(shape)),
-        surface_R=rng.choice(len(SURFACES), size=num_drawn, p=_SURFACE_SHARE),
+        surface_R=rng.choice(len(SURFACES), size=num_drawn, p=SURFACE_SHARE),
         time_ms_R=time_ms_R,
-        hour_R=time_ms_R % DAY_MS // _HOUR_MS,
+        hour_R=time_ms_R % DAY_MS // HOUR_MS,
         gumbel_RK=gumbel(rng, shape),
         fate=Fate(*(open_uniform(rng, shape) for _ in range(5))),
     )
@@ -90,7 +90,7 @@ def draw_requests(
 
 def _times(config: FeedConfig, fraction_R: FloatArray) -> IntArray:
     """The time at each share of the traffic of all days."""
-    traffic = np.concatenate([[0.0], np.cumsum(np.tile(_HOURLY_WEIGHT, config.days))])
+    traffic = np.concatenate([[0.0], np.cumsum(np.tile(HOURLY_WEIGHT, config.days))])
     hour_R = np.interp(fraction_R, traffic / traffic[-1], np.arange(len(traffic)))
-    elapsed_R = np.minimum((hour_R * _HOUR_MS).astype(np.int64), config.days * DAY_MS - 1)
+    elapsed_R = np.minimum((hour_R * HOUR_MS).astype(np.int64), config.days * DAY_MS - 1)
     return config.start_ms + elapsed_R

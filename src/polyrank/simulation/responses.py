@@ -29,6 +29,7 @@ _SURFACE_CLICK = np.array([0.0, -0.3, 0.3])
 _EVENING_LONG_VIEW = 0.25
 _FRESHNESS_CLICK = 0.1
 _BISECTIONS = 80
+_MOST_LOGIT = 500.0
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,12 @@ def find_truth(config: FeedConfig, causes: Causes, intercepts: Intercepts) -> Tr
 def _median_watch_time(config: FeedConfig, causes: Causes) -> FloatArray:
     log_ratio = config.length_effect * causes.log_length + config.watch_noise * causes.long_view
     return np.asarray(config.median_watch_time_s * np.exp(log_ratio))
+
+
+def watched_less(config: FeedConfig, causes: Causes, seconds: float) -> FloatArray:
+    """P(watch time < ``seconds`` | click): log-logistic, with the scale ``watch_noise``."""
+    surprise = np.log(seconds / _median_watch_time(config, causes)) / config.watch_noise
+    return sigmoid(np.clip(surprise, -_MOST_LOGIT, _MOST_LOGIT))
 
 
 def respond(

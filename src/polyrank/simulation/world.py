@@ -25,6 +25,7 @@ from polyrank.simulation.responses import (
     find_causes,
     find_truth,
     respond,
+    watched_less,
 )
 from polyrank.simulation.streams import Stream, generator, open_uniform
 from polyrank.simulation.users import build_users
@@ -81,6 +82,10 @@ class World:
         """What the users do when shown ``ranking``."""
         examination = self.examination(ranking)
         return respond(self.config, causes, truth, examination, requests.fate)
+
+    def watched_less(self, causes: Causes, seconds: float) -> npt.NDArray[np.float64]:
+        """P(watch time < ``seconds`` | click) of each candidate: (R, K)."""
+        return watched_less(self.config, causes, seconds)
 
     def purchase_delays(self, block: int, requests: Requests) -> npt.NDArray[np.float64]:
         """Days from the click to the purchase, if there is one, of each candidate: (R, K)."""

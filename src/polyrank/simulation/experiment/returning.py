@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ def draw_bases(feed: FeedConfig, config: ReturnConfig) -> FloatArray:
 
 
 def return_probability(
-    config: ReturnConfig, base_U: FloatArray, counts: Mapping[str, npt.NDArray[np.int64]]
+    config: ReturnConfig, base_U: FloatArray, counts: Mapping[str, npt.NDArray[Any]]
 ) -> FloatArray:
     """(U,) probability of each user to come back; see ``ReturnConfig``.
 
