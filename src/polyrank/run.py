@@ -181,6 +181,8 @@ def train_bundle(
         parts = [part for part in HELD_OUT[: 1 + test] if part in prepared.data_dates]
         for notice in () if parent is None else seen_by(parent, prepared.data_dates, parts):
             watcher.notice(notice)
+        if parent is not None and parent.values.in_force is not None:
+            watcher.notice(f"ranks by the parent's value model: {parent.values.in_force.told}")
         report = config.evaluation
         if report.slices:
             for part in parts:
@@ -190,6 +192,8 @@ def train_bundle(
             config, prepared, run_dir, resume=resume, observer=watcher.observer, parent=origin
         )
         bundle = _bundle(config, sources, prepared, result, lineage(config, origin))
+        if parent is not None:
+            bundle = _replaced(bundle, values=parent.values)
         if not is_main_process():
             return bundle
         folder = run_dir / BUNDLE if save else None

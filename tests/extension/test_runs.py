@@ -13,6 +13,7 @@ from polyrank.bundle import Bundle, load_bundle, render, save_bundle
 from polyrank.config import EvaluationConfig, TrainingConfig
 from polyrank.errors import ConfigError
 from polyrank.evaluation import Comparison
+from polyrank.fusion import WeightedSum
 from polyrank.model import Towers
 from polyrank.ranker import Ranker
 from polyrank.run import Watcher
@@ -72,6 +73,30 @@ def test_a_run_goes_on_from_its_own_parent_only(tmp_path: Path, other: Bundle | 
     with pytest.raises(ConfigError, match=r"version of the parent \(--from\): '") as caught:
         extend(other, config, tmp_path, resume="strict")  # type: ignore[arg-type]
     assert caught.value.where == "resume"
+
+
+class Heard(Watcher):
+    """Keeps what a run is noticed for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def test_a_run_ranks_by_what_its_parent_ranks_by(tmp_path: Path) -> None:
+    first = PARENT.with_value_model(WeightedSum(terms={"click": 1.0}))
+    second = first.with_value_model(WeightedSum(terms={"click": 1.0, "like": 3.0}))
+    heard = Heard()
+    child = extend(second, config_of(MODEL), tmp_path / "run", heard)
+    assert child.value_model == second.value_model
+    assert child.with_values_rolled_back().value_model == first.value_model
+    assert any("ranks by the parent's value model: version 2" in text for text in heard.notices)
+    candidates = log().slice(0, 20)
+    weighed = Scorer(child).rank(candidates, by={"click": 1.0, "like": 3.0})
+    assert Scorer(child).rank(candidates)["score"].equals(weighed["score"])
 
 
 def test_the_card_says_where_a_model_comes_from_and_what_that_did(tmp_path: Path) -> None:
