@@ -75,7 +75,7 @@ def losses_of(model: RankingModel, batch: Batch, log: Prepared) -> Losses:
     denominators = dict(zip(TASKS, denominators_of(objective, batch).tolist(), strict=True))
     step = stepper(log)
     object.__setattr__(step, "model", model)
-    shares = step._losses(forward, batch, denominators)
+    shares = step.losses(forward, batch, denominators)
     return Losses(
         shares=shares,
         totals={task: share.detach() for task, share in shares.items()},

@@ -96,7 +96,7 @@ def test_a_task_without_a_label_leaves_no_trace_in_the_gradient(log: Prepared, h
     assert set(denominators(batch)) == set(TASKS) - {hidden}
     step = stepper(log)
     forward = step.model.eval()(batch)
-    sum(step._losses(forward, batch, denominators(batch)).values(), torch.zeros(())).backward()
+    sum(step.losses(forward, batch, denominators(batch)).values(), torch.zeros(())).backward()
     ours = {name: p.grad for name, p in step.model.named_parameters()}
     # By hand: the sum of the other tasks' weighted means, the hidden one never computed.
     other = stepper(log).model.eval()

@@ -31,6 +31,7 @@ from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
 from polyrank.training.prepare import cached_encoders, prepare
 from polyrank.training.prepared import Prepared
+from polyrank.training.probe import Probe
 from polyrank.training.processes import Processes
 from polyrank.training.progress import ProgressReport
 from polyrank.training.records import (
@@ -38,6 +39,7 @@ from polyrank.training.records import (
     NoticeRecord,
     Observer,
     Observers,
+    ProbeRecord,
     Record,
     RunPlan,
     TrainRecord,
@@ -52,6 +54,8 @@ __all__ = [
     "Observer",
     "Observers",
     "Prepared",
+    "Probe",
+    "ProbeRecord",
     "Processes",
     "ProgressReport",
     "Record",

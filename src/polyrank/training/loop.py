@@ -14,6 +14,7 @@ from polyrank.training.distributed import choose_device, join_processes
 from polyrank.training.extension import Parent
 from polyrank.training.malloc import tune_allocator
 from polyrank.training.prepared import Prepared
+from polyrank.training.probe import Probe
 from polyrank.training.records import Observer
 from polyrank.training.session import Resume, Session, TrainResult
 from polyrank.training.signals import StopRequest
@@ -27,6 +28,7 @@ def train(
     resume: Resume = "never",
     observer: Observer | None = None,
     parent: Parent | None = None,
+    probe: Probe | None = None,
 ) -> TrainResult:
     """Train the network that ``config`` describes.
 
@@ -42,6 +44,8 @@ def train(
             missing one.
         observer: Watches the run.
         parent: The model that it starts from; ``config`` and ``prepared`` extend it.
+        probe: Looks at the network before steps; what it finds is in the log of the run. The bits
+            of the run are the same with it and without.
 
     Raises:
         ConfigError: The folder holds another run or another trainer; what resumes was changed; a
@@ -68,6 +72,7 @@ def train(
             processes=processes,
             observer=observer,
             parent=parent,
+            probe=probe,
         )
         session.notices += notices
         stop = stack.enter_context(StopRequest())

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from polyrank.training.records import EvaluationRecord, Record, RunPlan, TrainRecord
+from polyrank.training.records import EvaluationRecord, NoticeRecord, Record, RunPlan, TrainRecord
 
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 10.0
@@ -82,7 +82,7 @@ class ProgressReport:
                 f"epoch {record.epoch}, step {record.step}: validation score {score}{best}: "
                 f"{_numbers(_first_of_each_task(record.metrics))}"
             )
-        else:
+        elif isinstance(record, NoticeRecord):
             self._say(f"step {record.step}: {record.message}")
 
     def close(self) -> None:

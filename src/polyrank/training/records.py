@@ -83,7 +83,20 @@ class NoticeRecord:
     timing: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = TrainRecord | EvaluationRecord | NoticeRecord
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecord:
+    """What a ``Probe`` found before a step."""
+
+    kind: ClassVar[str] = "probe"
+    step: int
+    """Of the step that followed, from 1."""
+    found: Mapping[str, Any]
+    """Plain JSON values."""
+    timing: Mapping[str, Any]
+    """``seconds`` that the look took."""
+
+
+Record = TrainRecord | EvaluationRecord | NoticeRecord | ProbeRecord
 
 
 def as_json(record: Record) -> dict[str, Any]:

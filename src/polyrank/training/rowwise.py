@@ -115,6 +115,11 @@ class _Rowwise(Optimizer, ABC):
     ) -> Tensor:
         """What to subtract from each row, (U, D), in memory of its own."""
 
+    @abstractmethod
+    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """(U, 1): what a step without momentum would multiply each row of ``gradient`` by, which is
+        sparse and coalesced; nothing is remembered."""
+
 
 class RowwiseAdagrad(_Rowwise):
     """Adagrad with one accumulator a row: s += mean_d g_d^2; w -= lr * g / (sqrt(s) + eps).
@@ -153,6 +158,15 @@ class RowwiseAdagrad(_Rowwise):
         state["sum"].index_copy_(0, rows_U, sum_U)
         scale_U: Tensor = group["lr"] / sum_U.sqrt_().add_(group["eps"])
         return values_UD * scale_U[:, None]
+
+    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(s) + eps), s after the gradient."""
+        sum_U = _mean_square(gradient.values())
+        state = self.state.get(table, {})
+        if state:
+            sum_U += state["sum"].index_select(0, gradient.indices()[0])
+        scale_U: Tensor = group["lr"] / sum_U.sqrt_().add_(group["eps"])
+        return scale_U[:, None]
 
 
 class RowwiseAdam(_Rowwise):
@@ -208,6 +222,18 @@ class RowwiseAdam(_Rowwise):
         root_U = square_U.div_(1.0 - beta2**count).sqrt_()
         scale_U: Tensor = rate / root_U.add_(group["eps"])
         return mean_UD.mul_(scale_U[:, None])
+
+    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(v^) + eps), v^ after the gradient."""
+        decay = group["betas"][1]
+        square_U = (1.0 - decay) * _mean_square(gradient.values())
+        state = self.state.get(table, {})
+        if state:
+            square_U += decay * state["square"].index_select(0, gradient.indices()[0])
+        count = 1 + int(state.get("step", 0))
+        root_U = square_U.div_(1.0 - decay**count).sqrt_()
+        scale_U: Tensor = group["lr"] / root_U.add_(group["eps"])
+        return scale_U[:, None]
 
 
 def _mean_square(values_UD: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from polyrank.training.journal import LOG, Journal
 from polyrank.training.optimizers import Optimizers
 from polyrank.training.precision import choose_precision
 from polyrank.training.prepared import Prepared
+from polyrank.training.probe import Probe
 from polyrank.training.processes import Processes
 from polyrank.training.records import EvaluationRecord, NoticeRecord, Observer, Observers, RunPlan
 from polyrank.training.schedule import Schedule
@@ -69,9 +70,13 @@ class Session:
         processes: Joined.
         observer: The caller's.
         parent: What the run starts from, if from a trained model.
+        probe: Looks at the network before steps, in a run of one process.
 
     Attributes:
         notices: What the observer should hear before the first step.
+
+    Raises:
+        ConfigError: A probe in a run of several processes.
     """
 
     def __init__(
@@ -84,7 +89,14 @@ class Session:
         processes: Processes,
         observer: Observer | None,
         parent: Parent | None = None,
+        probe: Probe | None = None,
     ) -> None:
+        if probe is not None and processes.world > 1:
+            raise ConfigError(
+                f"a probe looks at the rows of one process, and there are {processes.world}",
+                hint="Train in one process, without torchrun.",
+            )
+        self._probe = probe
         self._config, self._prepared, self._run_dir = config, prepared, run_dir
         self._parent = parent
         self._device, self._processes = device, processes
@@ -186,6 +198,7 @@ class Session:
             observer=self._observer,
             journal=self._journal(state.journal, stack),
             health=_expert_health(config, model),
+            probe=self._probe,
             saved=state.step,
         )
         self._begin(trainer, stack)

@@ -93,7 +93,7 @@ class Stepper:
         batch = batch.to(self.device)
         with self.precision.autocast(self.device):
             forward = self.model(batch)
-        shares = self._losses(forward, batch, denominators)
+        shares = self.losses(forward, batch, denominators)
         shares_T = torch.stack(tuple(shares.values()))
         losses_T = self.processes.sum(shares_T.detach())
         losses = dict(zip(shares, losses_T.tolist(), strict=True))
@@ -123,10 +123,16 @@ class Stepper:
             health=measure(forward.shared) if want_gates and self.expert_health else None,
         )
 
-    def _losses(
+    def losses(
         self, forward: Forward, batch: Batch, denominators: Mapping[str, float]
     ) -> dict[str, Tensor]:
-        """By task, this process's share of its loss: the weighted sum of its parts' means."""
+        """By task, this process's share of its loss: the weighted sum of its parts' means.
+
+        Args:
+            forward: Of ``batch``.
+            batch: On the device of the stepper.
+            denominators: As for a step.
+        """
         assert batch.weight_B is not None, "training batches carry weights"
         objective = self.model.objective
         losses = objective.losses(forward.logits, batch, denominators)
@@ -169,7 +175,7 @@ class Stepper:
         seed_step(self.seed, step, self.processes.rank)
         with self.precision.autocast(self.device):
             forward = self.model(batch)
-        shares = self._losses(forward, batch, denominators)
+        shares = self.losses(forward, batch, denominators)
         losses_T = self.processes.sum(torch.stack(tuple(shares.values())))
         for buffer, old in statistics:
             buffer.copy_(old)

@@ -22,10 +22,12 @@ from polyrank.heads import Part
 from polyrank.training.checkpoint import Checkpoints
 from polyrank.training.health import ExpertHealth
 from polyrank.training.journal import Journal
+from polyrank.training.probe import Probe
 from polyrank.training.records import (
     EvaluationRecord,
     NoticeRecord,
     Observer,
+    ProbeRecord,
     Record,
     TrainRecord,
     as_json,
@@ -82,6 +84,7 @@ class Trainer:
     journal: Journal | None
     """In the first process only."""
     health: ExpertHealth
+    probe: Probe | None = None
     saved: int = 0
     """The step of the newest checkpoint."""
     timer: Timer = field(default_factory=Timer)
@@ -141,6 +144,8 @@ class Trainer:
         denominators = {p: weight for p, weight in parts if weight > 0 and p.task not in frozen}
         log_due = self._log_due(state.step + 1)
         weights = {part.name: weight for part, weight in denominators.items()}
+        if self.probe is not None and weights:
+            self._look(self.probe, batch, weights)
         result = self._apply(batch, weights, want_gates=log_due) if weights else None
         self._count(result, _by_task(denominators))
         state.step += 1
@@ -155,6 +160,14 @@ class Trainer:
         asked = torch.tensor([float(self.stop.received is not None)], dtype=torch.float64)
         *sums, stops = self.stepper.processes.sum(torch.cat([values, asked])).tolist()
         return sums, stops > 0
+
+    def _look(self, probe: Probe, batch: Batch, weights: dict[str, float]) -> None:
+        """Before the step, which draws its random numbers afresh."""
+        began = time.monotonic()
+        found = probe.look(self.stepper, self.state.step, batch, weights)
+        if found is not None:
+            timing = {"seconds": round(time.monotonic() - began, 4)}
+            self.write(ProbeRecord(step=self.state.step + 1, found=found, timing=timing))
 
     def _apply(self, batch: Batch, weights: dict[str, float], *, want_gates: bool) -> StepResult:
         try:

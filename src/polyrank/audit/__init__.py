@@ -1,0 +1,1 @@
+"""The audit: does sharing help or hurt each task, and why."""
