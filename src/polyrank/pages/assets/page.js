@@ -1,0 +1,150 @@
+"use strict";
+// Draws the figures of a page, shows and saves their numbers, and copies code.
+window.polyrank = (() => {
+  const behaviours = {};
+  const figures = {};
+  const options = {
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip,
+  };
+
+  /** An element with properties and children; strings become text, never markup. */
+  function element(name, properties = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key.includes("-") || key === "role" || key === "scope") made.setAttribute(key, value);
+      else made[key] = value;
+    }
+    made.append(...children);
+    return made;
+  }
+
+  function say(text) {
+    document.getElementById("status").textContent = text;
+  }
+
+  /** A number as a reader wants it. */
+  function shown(value) {
+    if (value === null || value === undefined) return "–";
+    if (typeof value !== "number") return String(value);
+    return value.toLocaleString("en", { maximumSignificantDigits: 5 }).replace("-", "−");
+  }
+
+  // Beside the pointer, what Vega gives: an object of strings by title, or one string.
+  const tip = element("div", { className: "tip", hidden: true });
+  document.body.append(tip);
+  function tooltip(_handler, event, _item, value) {
+    tip.hidden = value === null || value === undefined || value === "";
+    if (tip.hidden) return;
+    const entries = typeof value === "object" ? Object.entries(value) : [["", value]];
+    const lines = entries.flatMap(([key, one]) => [
+      element("dt", {}, key), element("dd", {}, shown(one)),
+    ]);
+    tip.replaceChildren(element("dl", {}, ...lines));
+    const box = tip.getBoundingClientRect();
+    const beside = event.clientX + 14 + box.width > innerWidth ? -box.width - 14 : 14;
+    tip.style.left = `${Math.max(4, event.clientX + beside)}px`;
+    tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 4))}px`;
+  }
+  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+
+  // A spreadsheet would run a text that begins like a formula: an apostrophe keeps it text.
+  function field(value) {
+    if (value === null) return "";
+    if (typeof value !== "string") return String(value);
+    const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  }
+
+  function csv(figure) {
+    const lines = [figure.headings, ...figure.rows.map((row) => figure.fields.map((f) => row[f]))];
+    return lines.map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
+  }
+
+  function save(name, text) {
+    const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    element("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+  }
+
+  function table(figure) {
+    const head = figure.headings.map((text, place) => {
+      const right = figure.rows.some((row) => typeof row[figure.fields[place]] === "number");
+      return element("th", { scope: "col", className: right ? "right" : "" }, text);
+    });
+    const body = figure.rows.map((row) => element("tr", {}, ...figure.fields.map((name) => {
+      const right = typeof row[name] === "number" || row[name] === null;
+      return element("td", { className: right ? "right" : "" }, shown(row[name]));
+    })));
+    return element("table", {},
+      element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
+  }
+
+  async function draw(figure, place) {
+    const spec = structuredClone(figure.specs[place]);
+    spec.config = figure.config;
+    spec.datasets = { ...spec.datasets, rows: structuredClone(figure.rows) };
+    figure.views[place]?.finalize();
+    const result = await window.vegaEmbed(figure.panels[place], spec, options);
+    figure.views[place] = result;
+    return result.view;
+  }
+
+  function read(root, config) {
+    const { specs, columns, labels, behaviour } = JSON.parse(
+      root.querySelector(":scope > script").textContent);
+    const fields = Object.keys(columns);
+    const count = columns[fields[0]].length;
+    const rows = Array.from({ length: count }, (_, row) =>
+      Object.fromEntries(fields.map((name) => [name, columns[name][row]])));
+    return {
+      root, specs, fields, rows, config, views: [], name: root.dataset.name,
+      headings: fields.map((name) => labels[name] ?? name),
+      panels: [...root.querySelectorAll(".panel")],
+      controls: root.querySelector(".controls"),
+      answer: root.querySelector(".answer"),
+      behaviour,
+    };
+  }
+
+  async function start(root, config) {
+    const figure = read(root, config);
+    figures[figure.name] = figure;
+    root.querySelector(".download").addEventListener("click", () => {
+      save(`${figure.name}.csv`, csv(figure));
+      say(`Saved ${figure.name}.csv`);
+    });
+    const details = root.querySelector("details");
+    details.addEventListener("toggle", () => {
+      const place = details.querySelector(".scroll");
+      if (details.open && !place.firstChild) place.append(table(figure));
+    });
+    await Promise.all(figure.panels.map((_, place) => draw(figure, place)));
+    if (figure.behaviour) await behaviours[figure.behaviour.name](figure);
+  }
+
+  async function copy(button) {
+    const code = button.parentElement.querySelector("code");
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      getSelection().selectAllChildren(code);
+      copied = document.execCommand("copy");
+    }
+    button.textContent = copied ? "Copied" : "Press Ctrl+C";
+    say(button.textContent);
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.copy");
+    if (button) copy(button);
+  });
+
+  async function startAll(config) {
+    for (const root of document.querySelectorAll("figure.chart")) await start(root, config);
+    document.documentElement.dataset.ready = "yes";
+  }
+
+  return { behaviours, figures, element, shown, say, draw, startAll };
+})();
