@@ -19,8 +19,8 @@ from polyrank.evaluation.ab.student import beyond
 NO_DENOMINATOR = "the denominators of an arm sum to 0"
 TOO_FEW = "an arm has too few users"
 REFERENCE_0 = "the reference cannot be told from 0"
-_DUST = 1e-14
-"""Spread of a metric, beside its size, that rounding alone makes."""
+_DUST = 1e-12
+"""What rounding leaves of terms that cancel, beside their size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ def unpaired_effect(metric: str, reference: Linear, treatment: Linear, looking: 
     moves_B = share * tilt_B, treatment.psi_U - (1 - share) * tilt_B
     plain = _variance([_Part(reference.psi_U, 1), _Part(treatment.psi_U, 1)])
 
-    def parts(gradient: tuple[float, float]) -> list[_Part]:
+    def parts(gradient: _Gradient) -> list[_Part]:
         return [
-            _Part(gradient[0] * moves[0] + gradient[1] * moves[1], degrees)
+            _Part(_combined(gradient, moves), degrees)
             for moves, degrees in zip((moves_A, moves_B), lost, strict=True)
         ]
 
@@ -96,7 +96,7 @@ def paired_effect(metric: str, reference: Linear, treatment: Linear, looking: Lo
     plain = _variance([_Part(reference.psi_U, 1), _Part(treatment.psi_U, 1)])
 
     def parts(gradient: _Gradient) -> list[_Part]:
-        return [_Part(gradient[0] * moves[0] + gradient[1] * moves[1], 1)]
+        return [_Part(_combined(gradient, moves), 1)]
 
     values = reference.value, treatment.value
     return _effect(metric, (reference, treatment), values, parts, plain, looking)
@@ -104,6 +104,13 @@ def paired_effect(metric: str, reference: Linear, treatment: Linear, looking: Lo
 
 _Gradient = tuple[float, float]
 """How an estimate moves with the value of the reference and with that of the treatment."""
+
+
+def _combined(gradient: _Gradient, moves: tuple[Floats, Floats]) -> Floats:
+    terms = [slope * moves_U for slope, moves_U in zip(gradient, moves, strict=True)]
+    total_U: Floats = terms[0] + terms[1]
+    size = max(float(np.abs(term_U).max(initial=0)) for term_U in terms)
+    return total_U if np.abs(total_U).max(initial=0) > _DUST * size else 0.0 * total_U
 
 
 def _effect(

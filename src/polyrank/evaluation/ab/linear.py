@@ -23,7 +23,7 @@ from polyrank.evaluation.ab.arm import Arm
 Floats = NDArray[np.float64]
 
 _CONSTANT = 1e-12
-"""Spread of a covariate, beside its largest value, that rounding alone makes."""
+"""Spread, beside the largest value, that rounding alone makes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,15 +69,20 @@ def linearise(arm: Arm, metric: str) -> Linear:
     mean = total / num_users if total > 0 else np.nan
     means_K = weights_U @ covariates_UK / max(num_users, 1)
     centred_UK = covariates_UK - means_K
-    largest_K = np.abs(covariates_UK).max(axis=0, initial=0)
-    constant_K = np.abs(centred_UK).max(axis=0, initial=0) <= _CONSTANT * largest_K
+    residual_U = numerator_U - value * denominator_U
     return Linear(
         value=value,
-        psi_U=weights_U * (numerator_U - value * denominator_U) / mean,
+        psi_U=weights_U * _settled(residual_U, numerator_U) / mean,
         means_K=means_K,
-        xi_UK=np.where(constant_K, 0.0, weights_U[:, None] * centred_UK),
+        xi_UK=weights_U[:, None] * _settled(centred_UK, covariates_UK),
         weight=weight,
     )
+
+
+def _settled(centred: Floats, values: Floats) -> Floats:
+    """``centred``, or 0 in columns where it is what rounding left of ``values``."""
+    spread, largest = (np.abs(array).max(axis=0, initial=0) for array in (centred, values))
+    return np.where(spread <= _CONSTANT * largest, 0.0, centred)
 
 
 def _columns(arm: Arm, metric: str, kept_U: NDArray[np.bool_]) -> Floats:

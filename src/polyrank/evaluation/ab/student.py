@@ -12,8 +12,8 @@ import math
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-_LARGE = 1e7
-"""Degrees of freedom from which t is the normal to 1e-7."""
+_MANY = 20
+"""Degrees of freedom from which Hill's expansion is used."""
 _TINY = 1e-300
 _TERMS = 10_000
 
@@ -21,19 +21,21 @@ _TERMS = 10_000
 def two_sided(t: float, degrees: float) -> float:
     """P(|T| >= |t|), in [0, 1].
 
+    Within 1e-8 of itself for |t| up to 5, 1e-3 for |t| up to 30.
+
     Args:
         t: Any finite number.
         degrees: Degrees of freedom, above 0; infinity is the normal distribution.
     """
-    if degrees > _LARGE:
-        return math.erfc(abs(t) / math.sqrt(2))
+    if degrees >= _MANY:
+        return math.erfc(_as_normal(t, degrees) / math.sqrt(2))
     return _incomplete_beta(degrees / 2, 0.5, degrees, t * t)
 
 
 def beyond(tail: float, degrees: float) -> float:
     """The t >= 0 of which ``two_sided`` is ``tail``, within (0, 1]; ``degrees`` as there."""
     t = -_NORMAL.inv_cdf(tail / 2)
-    if degrees > _LARGE or tail == 1:
+    if math.isinf(degrees) or tail == 1:
         return abs(t)
     # The tail is convex and falls: from the left, where the normal's value lies, Newton's steps
     # only ever go right.
@@ -43,6 +45,17 @@ def beyond(tail: float, degrees: float) -> float:
         if step <= 1e-14 * t:
             break
     return t
+
+
+def _as_normal(t: float, degrees: float) -> float:
+    """The normal value with as much beyond it: G. W. Hill, Algorithm 395 (CACM 13, 1970)."""
+    if math.isinf(degrees):
+        return abs(t)
+    a = degrees - 0.5
+    b = 48 * a * a
+    z2 = a * math.log1p(t * t / degrees)
+    second = (((4 * z2 + 33) * z2 + 240) * z2 + 855) / (10 * b * (b + 0.8 * z2 * z2 + 100))
+    return math.sqrt(z2) * (1 + (z2 + 3) / b - second)
 
 
 def _density(t: float, degrees: float) -> float:
