@@ -44,6 +44,8 @@ def _group() -> int:
     try:
         limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
         used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return sys.maxsize
-    return max(0, int(limit) - used) if limit.isdigit() else sys.maxsize
+    kept = (int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return max(0, int(limit) - used + sum(kept)) if limit.isdigit() else sys.maxsize

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from polyrank._version import __version__
+from polyrank.cli.audit import audit
 from polyrank.cli.calibrate import calibrate
 from polyrank.cli.card import card
 from polyrank.cli.compare import compare
@@ -35,7 +36,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_VERBS = (demo, init, validate, explain, train, calibrate, fuse, evaluate, score, compare, card)
+_VERBS = (
+    demo,
+    init,
+    validate,
+    explain,
+    train,
+    audit,
+    calibrate,
+    fuse,
+    evaluate,
+    score,
+    compare,
+    card,
+)
 for verb in _VERBS:
     app.command()(verb)
 

@@ -29,7 +29,7 @@ of the encoded log.
 
 from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
-from polyrank.training.prepare import cached_encoders, prepare
+from polyrank.training.prepare import cached_encoders, prepare, reopen
 from polyrank.training.prepared import Prepared
 from polyrank.training.probe import Probe
 from polyrank.training.processes import Processes
@@ -68,5 +68,6 @@ __all__ = [
     "join_processes",
     "open_sources",
     "prepare",
+    "reopen",
     "train",
 ]

@@ -1,0 +1,174 @@
+"""What an audit found, as far as it went: joint run against twin by task and seed.
+
+The verdict of ``polyrank.audit.verdict`` and the page are made from a ``Report``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from polyrank._version import __version__
+from polyrank.audit.config import AuditConfig, Part
+from polyrank.audit.plan import Plan
+from polyrank.audit.results import Result
+from polyrank.evaluation._registry import find_metric
+from polyrank.storage import jsonio
+from polyrank.storage.failures import storage_errors
+
+REPORT = "audit.json"
+"""In the audit's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Joint run and twin of one task."""
+
+    task: str
+    metric: str
+    higher_is_better: bool | None
+    joint: Mapping[int, float]
+    """By seed, where it is defined."""
+    twin: Mapping[int, float]
+    checkpoint: Mapping[int, float]
+    """By seed, what the joint run had more of this metric on validation at the task's own best
+    evaluation than at the one that was chosen for all; at least 0, and only where the run measured
+    it there."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those with both."""
+        return tuple(sorted({*self.joint} & {*self.twin}))
+
+    def mean(self, side: Mapping[int, float]) -> float:
+        """Over the seeds with both; NaN where there is none."""
+        return fmean(side[seed] for seed in self.seeds) if self.seeds else math.nan
+
+    @property
+    def difference(self) -> float:
+        """Mean of joint minus twin; NaN where there is none."""
+        return self.mean(self.joint) - self.mean(self.twin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """An audit, finished or not."""
+
+    audit: AuditConfig
+    part: Part
+    plan: Plan
+    tasks: tuple[Comparison, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def partial(self) -> bool:
+        """Whether runs are missing."""
+        return bool(self.plan.waiting)
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """Runs that came to nothing."""
+        return tuple(one for one in self.plan.results.values() if one.status == "failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "version of polyrank": __version__,
+            "settings": self.audit.model_dump(mode="json"),
+            "part": self.part,
+            "partial": self.partial,
+            "runs": {
+                "done": len(self.plan.jobs) - len(self.plan.waiting),
+                "of": len(self.plan.jobs),
+            },
+            "notices": list(self.notices),
+            "tasks": [_comparison(own) for own in self.tasks],
+            "results": [_result(one) for one in self.plan.results.values()],
+        }
+
+
+def report_of(
+    audit: AuditConfig,
+    part: Part,
+    metrics: Mapping[str, str],
+    plan: Plan,
+    notices: Sequence[str] = (),
+) -> Report:
+    """Of the results that are there."""
+    done = [result for result in plan.results.values() if result.status == "done"]
+    compared = tuple(_compared(task, metric, done) for task, metric in metrics.items())
+    return Report(audit=audit, part=part, plan=plan, tasks=compared, notices=tuple(notices))
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """The report as JSON, in one step; the path.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    path, draft = folder / REPORT, folder / f".{REPORT}"
+    with storage_errors("write the report", REPORT):
+        draft.write_bytes(jsonio.dumps(report.to_json()))
+        draft.replace(path)
+    return path
+
+
+def _compared(task: str, metric: str, results: Sequence[Result]) -> Comparison:
+    name = f"{task}.{metric}"
+    better = find_metric(metric).higher_is_better
+    joint = [result for result in results if result.kind == "joint"]
+    twins = [result for result in results if result.role == f"twin {task}"]
+    lost = {result.seed: _lost(result, name, better) for result in joint}
+    return Comparison(
+        task=task,
+        metric=metric,
+        higher_is_better=better,
+        joint=_by_seed(joint, name),
+        twin=_by_seed(twins, name),
+        checkpoint={seed: value for seed, value in lost.items() if value is not None},
+    )
+
+
+def _by_seed(results: Sequence[Result], name: str) -> dict[int, float]:
+    found = {result.seed: result.metrics.get(name) for result in results}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _lost(result: Result, name: str, better: bool | None) -> float | None:
+    """What the choice of one checkpoint for all tasks cost this one, on validation."""
+    seen = dict(result.validation(name))
+    if better is None or result.best_step not in seen:
+        return None
+    chosen = seen[result.best_step]
+    return max(seen.values()) - chosen if better else chosen - min(seen.values())
+
+
+def _comparison(own: Comparison) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    def by_seed(values: Mapping[int, float]) -> dict[str, float]:
+        return {str(seed): value for seed, value in sorted(values.items())}
+
+    return {
+        "task": own.task,
+        "metric": own.metric,
+        "higher_is_better": own.higher_is_better,
+        "seeds": list(own.seeds),
+        "joint": by_seed(own.joint),
+        "twin": by_seed(own.twin),
+        "mean joint": number(own.mean(own.joint)),
+        "mean twin": number(own.mean(own.twin)),
+        "difference": number(own.difference),
+        "lost by one checkpoint": by_seed(own.checkpoint),
+    }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    tree = asdict(result)
+    del tree["identity"], tree["records"]
+    return tree

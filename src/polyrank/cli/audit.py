@@ -1,0 +1,169 @@
+"""``polyrank audit``: does sharing help or hurt each task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from polyrank.cli.options import ConfigPath, DataRoot, Settings
+
+if TYPE_CHECKING:
+    from polyrank.audit.config import AuditConfig
+    from polyrank.audit.plan import Estimate, Plan
+    from polyrank.audit.report import Report
+
+
+def audit(
+    config: ConfigPath,
+    settings: Settings = [],  # noqa: B006
+    data_root: DataRoot = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--settings", metavar="FILE", help="The audit's own YAML; flags go over it."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each kind.")] = None,
+    metric: Annotated[
+        list[str],
+        typer.Option("--metric", metavar="TASK=NAME", help="What a task is judged by."),
+    ] = [],  # noqa: B006
+    margin: Annotated[float | None, typer.Option(help="A difference that matters.")] = None,
+    part: Annotated[
+        Literal["validation", "test"] | None,
+        typer.Option(help="What verdicts are read on; else test, where there is one."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One seed, a sample of users: can only warn.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="What would be run, and what it takes.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The audit's folder.")] = None,
+    fail_on: Annotated[
+        Literal["harmed"] | None, typer.Option(help="Exit with 1 where a task is.")
+    ] = None,
+    no_remedies: Annotated[
+        bool, typer.Option("--no-remedies", help="Do not try what may remove harm.")
+    ] = False,
+    transfer: Annotated[
+        Literal["auto", "pairs", "leave_one_out", "affinity", "none"] | None,
+        typer.Option(help="How it is found who helps whom."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
+) -> None:
+    """Say whether sharing helps or hurts each task.
+
+    Trains each task alone beside the joint run, with the same rows, order, weights to start from
+    and budget, over several seeds. An audit that was cut off goes on where it was.
+    """
+    from rich.console import Console
+
+    from polyrank.audit.session import opened
+    from polyrank.config import load_config
+    from polyrank.errors import InterruptedRun
+    from polyrank.run import find_root, progress
+    from polyrank.training import open_sources
+
+    given = {
+        "seeds": seeds,
+        "metrics": _by_task(metric),
+        "margin": margin,
+        "part": part,
+        "quick": quick or None,
+        "jobs": jobs,
+        "output": None if out is None else str(out),
+        "fail_on": fail_on,
+        "remedies": False if no_remedies else None,
+        "transfer": transfer,
+    }
+    run = load_config(config, settings)
+    asked = _settings(file, given)
+    sources = open_sources(run.data, find_root(run, config, data_root))
+    with progress(quiet=quiet) as watcher, opened(run, asked, sources, told=watcher.stage) as found:
+        watcher.done()
+        for notice in found.notices:
+            watcher.notice(notice)
+        if dry_run:
+            plan = found.plan()
+            _show_plan(plan, found.estimate(plan) if plan.waiting else None)
+            return
+        report = found.run(None if quiet else Console(stderr=True))
+    _show_report(report, found.folder)
+    if report.partial:
+        raise InterruptedRun(
+            f"stopped by a signal; {len(report.plan.waiting)} of {len(report.plan.jobs)} runs are "
+            "left, and the report is partial",
+            hint="The same command goes on.",
+        )
+
+
+def _by_task(metrics: Sequence[str]) -> dict[str, str] | None:
+    from polyrank.cli.bundles import named
+
+    return dict(named("--metric", "TASK=NAME", metrics)) or None
+
+
+def _settings(file: Path | None, given: dict[str, Any]) -> AuditConfig:
+    from polyrank.audit.config import AuditConfig
+    from polyrank.config import read_yaml
+    from polyrank.schema import parse
+
+    tree = {} if file is None else read_yaml(file)
+    tree |= {key: value for key, value in given.items() if value is not None}
+    return parse(AuditConfig, tree, where="" if file is None else file.name)
+
+
+def _show_plan(plan: Plan, left: Estimate | None) -> None:
+    from polyrank.audit.calibration import told_bytes, told_seconds
+    from polyrank.cli.tables import console
+    from polyrank.errors import counted
+
+    out = console()
+    seeds = sorted({job.seed for job in plan.jobs})
+    kinds: dict[str, int] = {}
+    for job in plan.jobs:
+        kinds[job.variant.role] = kinds.get(job.variant.role, 0) + 1
+    told = ", ".join(map(str, seeds))
+    out.print(f"{counted(len(plan.jobs), 'run')}, seeds {told}:", soft_wrap=True)
+    for role in kinds:
+        out.print(f"  {role}", soft_wrap=True)
+    if left is None:
+        out.print("all of them are there")
+        return
+    out.print(
+        f"{counted(left.runs, 'run')} to do, {left.workers} at a time: at most about "
+        f"{told_seconds(left.seconds)} and {told_bytes(left.peak_bytes)} of memory, going by "
+        f"{left.source}",
+        soft_wrap=True,
+    )
+
+
+def _show_report(report: Report, folder: Path) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from polyrank.audit.report import REPORT
+    from polyrank.cli.numbers import number, signed
+    from polyrank.cli.tables import console, heading
+
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("task", "metric", "seeds", "joint", "twin", "difference"):
+        table.add_column(name, justify="left" if name in ("task", "metric") else "right")
+    for own in report.tasks:
+        joint, twin = own.mean(own.joint), own.mean(own.twin)
+        table.add_row(
+            own.task,
+            heading(own.metric),
+            str(len(own.seeds)),
+            number(joint),
+            number(twin, joint),
+            signed(own.difference),
+        )
+    out.print(table)
+    for failed in report.failures:
+        out.print(f"{failed.role}, seed {failed.seed}, failed: {failed.reason}", soft_wrap=True)
+    out.print(f"{report.part} part; {folder / REPORT}", soft_wrap=True)
