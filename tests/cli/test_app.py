@@ -27,6 +27,7 @@ VERBS = (
     "score",
     "compare",
     "card",
+    "simulate",
 )
 
 

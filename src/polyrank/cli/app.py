@@ -19,6 +19,7 @@ from polyrank.cli.explain import explain
 from polyrank.cli.fuse import fuse
 from polyrank.cli.init import init
 from polyrank.cli.score import score
+from polyrank.cli.simulate import simulate
 from polyrank.cli.train import train
 from polyrank.cli.validate import validate
 from polyrank.errors import ConfigError, PolyrankError
@@ -42,13 +43,13 @@ _VERBS = (
     validate,
     explain,
     train,
-    audit,
     calibrate,
     fuse,
     evaluate,
     score,
     compare,
     card,
+    simulate,
 )
 for verb in _VERBS:
     app.command()(verb)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from polyrank.schema import Declared
+from polyrank.simulation.config import FeedConfig
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, le=10)]
@@ -79,3 +80,19 @@ class ExperimentConfig(Declared):
     real test."""
     returns: ReturnConfig = ReturnConfig()
     """Who comes back."""
+
+
+class SimulationConfig(Declared):
+    """The ready-made experiment as one tree: what ``polyrank simulate --feed FILE`` reads.
+
+    Raises:
+        ConfigError: A value outside its range or an unknown key.
+    """
+
+    feed: FeedConfig = FeedConfig()
+    """The feed, and the seed of everything."""
+    experiment: ExperimentConfig = ExperimentConfig()
+    """Who is asked, for how long, and who comes back."""
+    rows: Annotated[int, Field(ge=2_000, le=100_000_000)] = 200_000
+    """Impressions of the log that the model learns from; 2,000 to 100 million. It is held in
+    memory."""

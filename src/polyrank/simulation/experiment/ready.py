@@ -28,12 +28,23 @@ from polyrank.simulation.log import observed
 from polyrank.simulation.schema import feed_schema
 from polyrank.training import Sources
 
+ARMS = (
+    "random",
+    "logging",
+    "click_only",
+    "watch_only",
+    "equal",
+    "tuned",
+    "satisfaction_oracle",
+    "return_oracle",
+)
+"""The arms of ``ready_arms``, as docs/simulation.md tells them."""
 NETWORK: Mapping[str, Any] = {
     "embedding_dim": 16,
     "sharing": {"kind": "mmoe", "num_experts": 4, "widths": [64, 32]},
     "towers": {"widths": [16]},
 }
-TRAINING: Mapping[str, Any] = {"batch_size": 1024, "epochs": 2}
+TRAINING: Mapping[str, Any] = {"batch_size": 1024, "epochs": 2, "threads": 1}
 
 
 def observed_log(feed: Feed, rows: int) -> tuple[pa.Table, pa.Table]:
@@ -63,7 +74,14 @@ def train_ranker(
 def ready_arms(
     bundle: Bundle, validation: pa.Table, config: ExperimentConfig, seed: int
 ) -> dict[str, Policy]:
-    """The arms of docs/simulation.md."""
+    """The arms of docs/simulation.md, all of one bundle.
+
+    Args:
+        bundle: From ``train_ranker``.
+        validation: The rows with observed labels on which weights are chosen.
+        config: Of the experiment.
+        seed: Of the search.
+    """
     scorer = Scorer(bundle)
 
     def by(task: str) -> Policy:
