@@ -14,6 +14,7 @@ from polyrank.cli.calibrate import calibrate
 from polyrank.cli.card import card
 from polyrank.cli.compare import compare
 from polyrank.cli.demo import demo
+from polyrank.cli.estimate import estimate
 from polyrank.cli.evaluate import evaluate
 from polyrank.cli.explain import explain
 from polyrank.cli.fuse import fuse
@@ -45,6 +46,7 @@ _VERBS = (
     train,
     calibrate,
     fuse,
+    estimate,
     evaluate,
     score,
     compare,

@@ -20,6 +20,14 @@ from polyrank.scoring.evaluation import (
 from polyrank.scoring.fusing import TOP, Replay, equal_start, replay
 from polyrank.scoring.gains import Gains, measure_gains
 from polyrank.scoring.held_out import fingerprints, seen_in_training
+from polyrank.scoring.off_policy import (
+    Judged,
+    Judgement,
+    estimate_jittered,
+    estimate_log,
+    weights_of,
+)
+from polyrank.scoring.off_policy_log import Question
 from polyrank.scoring.order import SCORE, TERM, Order
 from polyrank.scoring.scorer import PREFIX, Scorer
 from polyrank.scoring.slices import check_slices
@@ -31,7 +39,10 @@ __all__ = [
     "TOP",
     "Engine",
     "Gains",
+    "Judged",
+    "Judgement",
     "Order",
+    "Question",
     "Replay",
     "Scorer",
     "TorchEngine",
@@ -43,6 +54,8 @@ __all__ = [
     "columns_of",
     "compare_scorers",
     "equal_start",
+    "estimate_jittered",
+    "estimate_log",
     "evaluate_log",
     "evaluate_rows",
     "fingerprints",
@@ -50,4 +63,5 @@ __all__ = [
     "observe_log",
     "replay",
     "seen_in_training",
+    "weights_of",
 ]

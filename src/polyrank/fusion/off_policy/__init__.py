@@ -30,12 +30,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from polyrank.fusion.off_policy.base import Estimate, Estimator
+from polyrank.fusion.off_policy.base import Difference, Estimate, Estimator
 from polyrank.fusion.off_policy.clipped_ips import ClippedIPS
 from polyrank.fusion.off_policy.doubly_robust import DoublyRobust
 from polyrank.fusion.off_policy.ips import IPS
 from polyrank.fusion.off_policy.jitter import WeightJitter
+from polyrank.fusion.off_policy.lists import Lists, PlackettLuce, is_whole
 from polyrank.fusion.off_policy.logged import Logged
+from polyrank.fusion.off_policy.mean import Mean, kish
+from polyrank.fusion.off_policy.ranked import Over, RankedLog
 from polyrank.fusion.off_policy.snips import SNIPS
 
 AnyEstimator = Annotated[ClippedIPS | DoublyRobust | IPS | SNIPS, Field(discriminator="kind")]
@@ -55,9 +58,17 @@ __all__ = [
     "SNIPS",
     "AnyEstimator",
     "ClippedIPS",
+    "Difference",
     "DoublyRobust",
     "Estimate",
     "Estimator",
+    "Lists",
     "Logged",
+    "Mean",
+    "Over",
+    "PlackettLuce",
+    "RankedLog",
     "WeightJitter",
+    "is_whole",
+    "kish",
 ]

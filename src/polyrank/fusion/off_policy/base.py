@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from polyrank.errors import DataError, counted
+from polyrank.errors import ConfigError, DataError, counted
 from polyrank.fusion.off_policy.logged import WHERE, Logged
+from polyrank.fusion.off_policy.mean import Mean, kish
 from polyrank.schema import Declared
 
 Floats = NDArray[np.float64]
@@ -48,31 +49,15 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Mean:
-    """sum of weight x part / sum of weight x size, and its standard error over clusters.
-
-    The linearised (delta method) variance of a ratio: C / (C - 1) x the sum over clusters of
-    (sum of weight x (part - value x size))², over (sum of weight x size)² (Särndal et al. 1992,
-    section 5.6). With sizes of 1 it is a mean, of clusters that may differ in size.
-    """
+class Difference:
+    """What one policy would have earned a row beyond another, on the same log."""
 
     value: float
-    error: float
-    effective: float
-    """(sum of |d|)² / sum of d² of the clusters' deviations d: how many of them the value rests on.
-    Of a rare binary reward about 4 times its events; 0 where nothing varies."""
-
-    @staticmethod
-    def of(logged: Logged, part_N: Floats, size_N: Floats | None = None) -> Mean:
-        """The mean of ``part_N`` by ``size_N``, 1 each if left out; at least 2 clusters."""
-        weight_N = logged.weights_N
-        size_N = np.ones(len(logged)) if size_N is None else size_N
-        total = float(np.sum(weight_N * size_N))
-        value = float(np.sum(weight_N * part_N)) / total
-        deviation_C = logged.sums(weight_N * (part_N - value * size_N))
-        num_clusters = len(deviation_C)
-        spread = float(np.sqrt(np.sum(deviation_C**2) * num_clusters / (num_clusters - 1)))
-        return Mean(value=value, error=spread / total, effective=kish(deviation_C))
+    lower: float
+    """Of the interval, from the paired moves of the two means; NaN where there is ``reason``."""
+    upper: float
+    reason: str | None = None
+    """Why there is no interval."""
 
 
 class Estimator(Declared, ABC):
@@ -82,7 +67,8 @@ class Estimator(Declared, ABC):
     clusters where they are given; one on which the value itself does (hardly any event among the
     rows that the new policy would choose); and one whose importances do not average 1. They do
     wherever the log may take each action that the new policy may: else the part of the new policy
-    that lies outside of the log has no rows at all, and no weight makes up for them.
+    that lies outside of the log has no rows at all, and no weight makes up for them. Where rows
+    are of several places (``Logged.place_N``), each of them has to pass by itself.
     """
 
     kind: str
@@ -99,18 +85,21 @@ class Estimator(Declared, ABC):
             DataError: The overlap is too small to say anything; the message has the numbers.
         """
         importance_N = self._importance(logged)
-        self._refuse_few(kish(logged.sums(logged.weights_N * importance_N)), "importances rest")
+        for told, here_N in logged.by_place():
+            effective = kish(logged.sums(logged.weights_N * importance_N * here_N))
+            self._refuse_few(effective, f"importances{told} rest")
         refuse_uncovered(logged)
         with np.errstate(over="ignore", invalid="ignore"):
             found = self._mean(logged)
-            lower, upper = self._bounds(logged, found)
+            lower, upper = self._interval(found, *self._ends(logged))
+            effective = found.effective
         if not np.isfinite([found.value, lower, upper]).all():
             raise DataError(
                 f"the estimate is not finite: {found.value:g} ({lower:g} to {upper:g})",
                 where=WHERE,
                 hint="Give rewards in a larger unit.",
             )
-        self._refuse_few(found.effective, "differences in reward rest")
+        self._refuse_few(effective, "differences in reward rest")
         cut_N = importance_N < logged.importance_N
         return Estimate(
             value=found.value,
@@ -122,22 +111,69 @@ class Estimator(Declared, ABC):
             method=self.kind,
         )
 
+    def difference(self, new: Logged, old: Logged | None = None) -> Difference:
+        """What the policy of ``new`` would have earned a row beyond that of ``old``.
+
+        Both see the same rows, so what makes a request rich under either is not in the interval.
+        Neither is checked for overlap again: ``estimate`` does that.
+
+        Args:
+            new: The rows with the chances of one policy.
+            old: The same rows with those of the other; null: the policy that logged, whose value is
+                the mean logged reward.
+
+        Raises:
+            ConfigError: They are not the same rows, or the estimator needs what they lack.
+        """
+        if old is not None:
+            _require_same(new, old)
+        base = Mean.of(new, new.reward_N)
+        found = self._mean(new).less(base if old is None else self._mean(old))
+        lowest, highest = self._ends(new)
+        low, high = (base, base) if old is None else self._ends(old)
+        if 0 < found.effective < self.min_effective:
+            reason = (
+                f"the policies differ in reward on {found.effective:.1f} effective rows or "
+                f"clusters, fewer than `min_effective` {self.min_effective:g}"
+            )
+            return Difference(found.value, math.nan, math.nan, reason)
+        lower, upper = self._interval(found, lowest.less(high), highest.less(low))
+        return Difference(found.value, lower, upper)
+
+    def logged_mean(self, logged: Logged) -> Estimate:
+        """The mean logged reward a row, with an interval of this confidence; nothing is refused."""
+        mean = Mean.of(logged, logged.reward_N)
+        lower, upper = self._interval(mean, mean, mean)
+        return Estimate(
+            value=mean.value,
+            lower=lower,
+            upper=upper,
+            effective_rows=kish(logged.weights_N),
+            rows=len(logged),
+            clipped_share=0.0,
+            method="logged",
+        )
+
     @abstractmethod
     def _mean(self, logged: Logged) -> Mean:
-        """The value and its standard error."""
+        """The value."""
 
     def _importance(self, logged: Logged) -> Floats:
         """(N,) the importances that it uses."""
         return logged.importance_N
 
-    def _bounds(self, logged: Logged, found: Mean) -> tuple[float, float]:
-        """Of the interval."""
-        del logged
-        return found.value - self._reach(found), found.value + self._reach(found)
+    def _ends(self, logged: Logged) -> tuple[Mean, Mean]:
+        """What the value is at least, and at most, but for noise."""
+        found = self._mean(logged)
+        return found, found
 
-    def _reach(self, found: Mean) -> float:
-        """Half the width of a normal interval."""
-        return NormalDist().inv_cdf((1 + self.confidence) / 2) * found.error
+    def _interval(self, found: Mean, lowest: Mean, highest: Mean) -> tuple[float, float]:
+        """Normal ones around both ends, and all between; it holds the value itself."""
+        reach = NormalDist().inv_cdf((1 + self.confidence) / 2)
+        return (
+            min(found.value, lowest.value - reach * lowest.error),
+            max(found.value, highest.value + reach * highest.error),
+        )
 
     def _refuse_few(self, effective: float, what: str) -> None:
         if effective < self.min_effective:
@@ -149,33 +185,41 @@ class Estimator(Declared, ABC):
             )
 
 
-def kish(weight_C: Floats) -> float:
-    """(sum of sizes)² / sum of squares; 0 where all are 0."""
-    size_C = np.abs(weight_C)
-    most = float(size_C.max())
-    if not 0 < most < math.inf:
-        return 0.0
-    return float(np.sum(size_C / most) ** 2 / np.sum((size_C / most) ** 2))
-
-
 def refuse_uncovered(logged: Logged) -> None:
-    """Refuse importances that do not average 1.
+    """Refuse importances that do not average 1, at any place.
 
     Raises:
         DataError: They stand more than 5 standard errors and 0.01 away from it.
     """
-    mean = Mean.of(logged, logged.importance_N)
-    if abs(mean.value - 1) <= ERRORS_OFF * mean.error + SHARE_OFF:
-        return
-    told = f"{mean.value:.3f} (standard error {mean.error:.3f}) over {counted(len(logged), 'row')}"
+    for told, here_N in logged.by_place():
+        mean = Mean.of(logged, logged.importance_N * here_N, here_N)
+        if abs(mean.value - 1) > ERRORS_OFF * mean.error + SHARE_OFF:
+            _refuse(mean, told, int(here_N.sum()))
+
+
+def _refuse(mean: Mean, told: str, num_rows: int) -> None:
+    numbers = f"{mean.value:.3f} (standard error {mean.error:.3f}) over {counted(num_rows, 'row')}"
     if mean.value < 1:
-        what = f"the new policy lies partly outside of the log: importances average {told}"
+        what = f"the new policy lies partly outside of the log: importances{told} average {numbers}"
         hint = "Explore more in logging, or ask for a policy that takes only what the log may take."
     else:
-        what = f"rows are missing: importances average {told}"
+        what = f"rows are missing: importances{told} average {numbers}"
         hint = "Give every decision, also those that the new policy would never take."
     raise DataError(
         f"{what}, where the average must be 1",
         where=WHERE,
         hint=f"{hint} Or are the propensities not those of the policy that logged?",
     )
+
+
+def _require_same(new: Logged, old: Logged) -> None:
+    same = all(
+        np.array_equal(getattr(new, name), getattr(old, name))
+        for name in ("reward_N", "weights_N", "cluster_N", "place_N")
+    )
+    if not same:
+        raise ConfigError(
+            "the two policies are given on different rows",
+            where=WHERE,
+            hint="Give the same rewards, weights, clusters and places in the same order.",
+        )

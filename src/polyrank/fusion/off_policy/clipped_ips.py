@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from polyrank.errors import ConfigError
-from polyrank.fusion.off_policy.base import Estimator, Mean
+from polyrank.fusion.off_policy.base import Estimator
 from polyrank.fusion.off_policy.logged import WHERE, Logged
+from polyrank.fusion.off_policy.mean import Mean
 
 Floats = NDArray[np.float64]
 
@@ -41,17 +42,10 @@ class ClippedIPS(Estimator):
     def _importance(self, logged: Logged) -> Floats:
         return np.minimum(logged.importance_N, self.cap)
 
-    def _bounds(self, logged: Logged, found: Mean) -> tuple[float, float]:
-        if not (logged.importance_N > self.cap).any():
-            return super()._bounds(logged, found)
-        lowest, highest = self._with_lost(logged)
-        return (
-            min(found.value, lowest.value - self._reach(lowest)),
-            max(found.value, highest.value + self._reach(highest)),
-        )
-
-    def _with_lost(self, logged: Logged) -> tuple[Mean, Mean]:
+    def _ends(self, logged: Logged) -> tuple[Mean, Mean]:
         """The value if all that is cut earned the lowest, and the highest, reward."""
+        if not (logged.importance_N > self.cap).any():
+            return super()._ends(logged)
         importance_N = self._importance(logged)
         lowest, highest = (
             Mean.of(logged, importance_N * (logged.reward_N - reward) + reward)

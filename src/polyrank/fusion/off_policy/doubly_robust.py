@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from polyrank.errors import ConfigError
-from polyrank.fusion.off_policy.base import Estimator, Mean
+from polyrank.fusion.off_policy.base import Estimator
 from polyrank.fusion.off_policy.logged import WHERE, Logged
+from polyrank.fusion.off_policy.mean import Mean
 
 
 class DoublyRobust(Estimator):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from polyrank.fusion.off_policy.base import Estimator, Mean
+from polyrank.fusion.off_policy.base import Estimator
 from polyrank.fusion.off_policy.logged import Logged
+from polyrank.fusion.off_policy.mean import Mean
 
 
 class IPS(Estimator):

@@ -5,6 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 WHERE = "off-policy"
 NUMBERS = ("reward", "model", "model_target")
 CHANCES = ("propensity", "target")
+NAMES = ("cluster", "place")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,10 @@ class Logged:
     """A reward model's prediction for the logged action."""
     model_target_N: Floats | None = None
     """Its prediction for the new policy: by action, probability times prediction, summed."""
+    place_N: NDArray[Any] | None = None
+    """The place of the list that a row is of. What is said of all places has to hold at each:
+    importances average 1 at each, ``snips`` normalises each by itself, and each needs its effective
+    rows."""
     densities: bool = False
     """Whether ``propensity_N`` and ``target_N`` are densities, which may exceed 1."""
 
@@ -64,8 +70,10 @@ class Logged:
             object.__setattr__(self, f"{name}_N", column_N)
         self._check_numbers()
         self._check_chances()
-        if self.cluster_N is not None:
-            object.__setattr__(self, "cluster_N", _numbered(self.cluster_N))
+        for name in ("cluster", "place"):
+            given_N = getattr(self, f"{name}_N")
+            if given_N is not None:
+                object.__setattr__(self, f"{name}_N", _numbered(given_N, name))
 
     def __len__(self) -> int:
         return len(self.reward_N)
@@ -88,15 +96,23 @@ class Logged:
             return value_N
         return np.bincount(self.cluster_N, value_N).astype(np.float64)
 
+    def by_place(self) -> Iterator[tuple[str, Floats]]:
+        """By place, how messages name it and (N,) 1 for its rows; once where there are none."""
+        if self.place_N is None:
+            yield "", np.ones(len(self))
+            return
+        for place in range(int(self.place_N.max()) + 1):
+            yield f" of place {place + 1}", (self.place_N == place).astype(np.float64)
+
     def _kept(self) -> dict[str, NDArray[Any]]:
         """The columns that are given, without rows of weight 0."""
         columns = {}
         num_rows = len(np.atleast_1d(self.reward_N))
-        for name in (*NUMBERS, *CHANCES, "weight", "cluster"):
+        for name in (*NUMBERS, *CHANCES, "weight", "cluster", "place"):
             given = getattr(self, f"{name}_N")
             if given is None:
                 continue
-            columns[name] = np.asarray(given, dtype=None if name == "cluster" else np.float64)
+            columns[name] = np.asarray(given, dtype=np.float64 if name not in NAMES else None)
             if columns[name].shape != (num_rows,):
                 raise DataError(
                     f"`{name}_N` has shape {columns[name].shape}, but there are "
@@ -150,20 +166,20 @@ def _require(good_N: NDArray[np.bool_], given_N: NDArray[Any], name: str, rule: 
         )
 
 
-def _numbered(cluster_N: NDArray[Any]) -> NDArray[np.int64]:
-    """Clusters as numbers from 0."""
-    if cluster_N.dtype.kind == "O":
-        if not all(isinstance(value, str | int | np.integer) for value in cluster_N):
-            _refuse_clusters("hold a value that is neither a whole number nor a text")
-        cluster_N = cluster_N.astype(np.str_)
-    if cluster_N.dtype.kind not in "iuU":
-        _refuse_clusters(f"are {cluster_N.dtype}")
-    return np.unique(cluster_N, return_inverse=True)[1].astype(np.int64)
+def _numbered(name_N: NDArray[Any], what: str) -> NDArray[np.int64]:
+    """Names as numbers from 0, in their order."""
+    if name_N.dtype.kind == "O":
+        if not all(isinstance(value, str | int | np.integer) for value in name_N):
+            _refuse_names(what, "hold a value that is neither a whole number nor a text")
+        name_N = name_N.astype(np.str_)
+    if name_N.dtype.kind not in "iuU":
+        _refuse_names(what, f"are {name_N.dtype}")
+    return np.unique(name_N, return_inverse=True)[1].astype(np.int64)
 
 
-def _refuse_clusters(what: str) -> None:
+def _refuse_names(what: str, why: str) -> None:
     raise DataError(
-        f"`cluster_N` must be whole numbers or texts, but they {what}",
+        f"`{what}_N` must be whole numbers or texts, but they {why}",
         where=WHERE,
         hint="Number the requests or users; give a row of unknown cluster a number of its own.",
     )

@@ -1,0 +1,392 @@
+"""Reading logged lists whose chances are known, with what they earned and what is predicted.
+
+Shapes: N rows, R requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from polyrank.data import open_log
+from polyrank.errors import ConfigError, DataError, counted, suggest
+from polyrank.evaluation import NO_GROUP, Observations
+from polyrank.fusion.off_policy import is_whole
+from polyrank.schema import Schema
+from polyrank.scoring.evaluation import observe
+from polyrank.scoring.held_out import split_of
+from polyrank.scoring.order import Order, expected
+from polyrank.scoring.scorer import Scorer
+from polyrank.scoring.slices import slice_values
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+WHERE = "off-policy"
+DRAWN = "weight_"
+"""Before the name of a value model's weight: the column of what was drawn for the request."""
+MOST_BROKEN = 0.05
+"""Share of requests that may be left out because something of them is missing."""
+LAST = 1e-3
+"""How far the propensity of a list's last place may be below 1, which it is but for rounding."""
+MOST_ROWS = 5_000_000
+"""Rows that are held in memory; the first ones count."""
+NOT_RANDOM = ("not randomised", "without propensities")
+"""Why requests are no part of the experiment, so that any number of them may be left out."""
+TO_LOG = (
+    "Rank some requests at random with known chances and log every candidate that was ranked, "
+    "with its request, its place from 1, and in `keys.propensity` the chance of that candidate at "
+    "that place given those above it (by scores with Gumbel noise: exp(u) over the sum of exp(u) "
+    "of it and all below). Or name the column that marks requests in uniformly random order "
+    "(--randomised), or log weights drawn for each request (--jitter); docs/fusion.md tells how."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a log, and how its chances are known."""
+
+    worth: Mapping[str, float]
+    """By task, what its label adds to the reward; outside its sample space a label counts as 0."""
+    places: int = 1
+    """The first ones of a list, whose rewards count."""
+    propensity: str | None = None
+    """The column of propensities; null: ``keys.propensity``."""
+    randomised: str | None = None
+    """The column that is 1 or true in requests whose order was uniformly random; the others are
+    left out."""
+    drawn: tuple[str, ...] = ()
+    """Weights of the value model that were drawn for each request, each in the column
+    ``weight_<name>``; then neither propensities nor whole lists are needed."""
+
+    def check(self, schema: Schema) -> None:
+        """Refuse what fits no log.
+
+        Raises:
+            ConfigError: No reward, one of no task or that is no number, or ``places`` below 1.
+        """
+        for name, value in self.worth.items():
+            if name not in schema.task_names:
+                hint = suggest(name, schema.task_names)
+                raise ConfigError(f"{name!r} is no task", where="--reward", hint=hint)
+            if not np.isfinite(value):
+                raise ConfigError(
+                    f"{name!r} is worth {value:g}", where="--reward", hint="Give a finite number."
+                )
+        if not any(self.worth.values()):
+            raise ConfigError(
+                "no task earns anything",
+                where="--reward",
+                hint=f"Write --reward TASK or TASK=WORTH. Tasks: {', '.join(schema.task_names)}.",
+            )
+        if self.places < 1:
+            raise ConfigError(f"must be at least 1, got {self.places}", where="--places")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoggedRows:
+    """Requests of known chances, all of each."""
+
+    schema: Schema
+    predictions: Mapping[str, Floats]
+    columns: Mapping[str, NDArray[Any]]
+    """The context that value models read."""
+    request_N: NDArray[np.int64]
+    place_N: Floats
+    reward_N: Floats
+    """NaN only beyond the places asked for."""
+    model_N: Floats
+    """The reward that the bundle expects of a row."""
+    weight_N: Floats
+    cluster_N: NDArray[np.int64]
+    """Users; a request of no known user is one by itself."""
+    propensity_N: Floats
+    """Of the place given those above; NaN where weights were drawn."""
+    drawn: Mapping[str, Floats]
+    on: str
+    """Which rows these are, in words."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """By reason, how many requests."""
+    clusters: str = "users"
+    """What intervals are over."""
+
+    @property
+    def num_requests(self) -> int:
+        """R."""
+        return len(np.unique(self.request_N))
+
+
+def read_logged(
+    scorer: Scorer,
+    log: Any,
+    orders: Sequence[Order],
+    question: Question,
+    *,
+    part: str = "all",
+    max_quarantine_share: float | None = None,
+    most_rows: int = MOST_ROWS,
+) -> LoggedRows:
+    """Predict a log once, and keep the requests that can be told of.
+
+    Args:
+        scorer: Of the bundle, with the side tables to use.
+        log: A path, glob, folder or Arrow-compatible table, with labels.
+        orders: What will be judged: their context columns are read.
+        question: The reward, and how chances are known.
+        part: The part of the log by the split of the bundle's run; "all": every row.
+        max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
+        most_rows: Rows that are held in memory: the first ones count.
+
+    Raises:
+        ConfigError: The question fits no log, or an unknown part.
+        DataError: The log is refused, or says not what was likely; more than 1 in 20 of its
+            requests are broken.
+    """
+    schema = scorer.bundle.schema
+    question.check(schema)
+    source = open_log(log)
+    given = source.schema().names
+    for order in orders:
+        order.check_columns(given)
+    context = tuple(dict.fromkeys(name for order in orders for name in order.columns))
+    known = _known_by(schema, question, given)
+    reader = scorer.reader(
+        source,
+        extra=tuple(dict.fromkeys((*context, *known))),
+        labels=True,
+        split=split_of(scorer.bundle, part),
+        max_quarantine_share=max_quarantine_share,
+    )
+    held: list[pa.Table] = []
+    keep = tuple(dict.fromkeys((*context, *known, str(schema.keys.position))))
+    chunks = _first(reader.chunks(part), keep, held, most_rows)  # type: ignore[arg-type]
+    rows = Observations.concatenate(list(observe(scorer, chunks, ())))
+    told = str(log) if isinstance(log, str | Path) else "a table"
+    told = told if part == "all" else f"the {part} part of {told}"
+    first = "the" if rows.num_rows < most_rows else "the first"
+    told = f"{first} {counted(rows.num_rows, 'row')} of {told}"
+    found = _gathered(schema, rows, pa.concat_tables(held), context, known, question, told)
+    return _kept(found, question)
+
+
+def _known_by(schema: Schema, question: Question, given: Sequence[str]) -> tuple[str, ...]:
+    """The columns that say what was likely.
+
+    Raises:
+        DataError: All that is missing.
+    """
+    keys, lacks = schema.keys, []
+    for role, column in (("request", keys.request), ("position", keys.position)):
+        if column is None:
+            lacks.append(f"the schema has no `keys.{role}`")
+        elif column not in given:
+            lacks.append(f"`keys.{role}` {column!r} is no column of the log")
+    if question.drawn:
+        known = tuple(DRAWN + name for name in question.drawn)
+        lacks += [f"there is no column {name!r}" for name in known if name not in given]
+    else:
+        asked = question.randomised or question.propensity or keys.propensity
+        known = () if asked is None else (asked,)
+        if asked is None:
+            lacks.append("the schema has no `keys.propensity`, and no --propensity names a column")
+        elif asked not in given:
+            lacks.append(f"there is no column {asked!r}")
+    if lacks:
+        raise DataError(
+            f"the log does not say how likely what it shows was: {'; '.join(lacks)}",
+            where=WHERE,
+            hint=TO_LOG,
+        )
+    return known
+
+
+def _first(
+    chunks: Iterator[pa.Table], names: Sequence[str], held: list[pa.Table], most_rows: int
+) -> Iterator[pa.Table]:
+    """Chunks until there are enough rows; the columns ``names`` of each are put into ``held``."""
+    rows = 0
+    for chunk in chunks:
+        chunk = chunk.slice(0, most_rows - rows)
+        rows += chunk.num_rows
+        held.append(chunk.select(names))
+        yield chunk
+        if rows >= most_rows:
+            return
+
+
+def _gathered(
+    schema: Schema,
+    rows: Observations,
+    held: pa.Table,
+    context: Sequence[str],
+    known: Sequence[str],
+    question: Question,
+    told: str,
+) -> LoggedRows:
+    """All rows, with what is known of each."""
+    request_N = _numbered(rows.groups["request"])
+    user_N = rows.groups.get("user")
+    cluster_N = request_N
+    if user_N is not None:
+        cluster_N = np.where(user_N == NO_GROUP, -1 - request_N, user_N)
+    place_N = _numbers(held, str(schema.keys.position))
+    value = expected(schema, rows.predictions)
+    return LoggedRows(
+        schema=schema,
+        predictions=rows.predictions,
+        columns={name: slice_values(held, name) for name in context},
+        request_N=request_N,
+        place_N=place_N,
+        reward_N=_weighed(question.worth, {t: _outcome(schema, rows, t) for t in question.worth}),
+        model_N=_weighed(question.worth, value),
+        weight_N=np.ones(rows.num_rows) if rows.weights is None else rows.weights,
+        cluster_N=cluster_N,
+        propensity_N=_propensities(held, known, question, request_N, place_N),
+        drawn={name: _numbers(held, DRAWN + name) for name in question.drawn},
+        on=told,
+        clusters="requests" if user_N is None else "users",
+    )
+
+
+def _propensities(
+    held: pa.Table,
+    known: Sequence[str],
+    question: Question,
+    request_N: NDArray[np.int64],
+    place_N: Floats,
+) -> Floats:
+    """(N,) of the place given those above; -1 where a request's order was not random."""
+    if question.drawn:
+        return np.full(len(request_N), np.nan)
+    value_N = _numbers(held, known[0])
+    if question.randomised is None:
+        return value_N
+    size_N = np.bincount(request_N)[request_N]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        uniform_N = 1.0 / (size_N - place_N + 1)
+    return np.where(value_N == 1, uniform_N, -1.0)
+
+
+def _kept(found: LoggedRows, question: Question) -> LoggedRows:
+    """The requests that can be told of, and how many of the others there are.
+
+    Raises:
+        DataError: None is left, or too many are broken.
+    """
+    left_out: dict[str, int] = {}
+    good_R = np.ones(found.num_requests, dtype=np.bool_)
+    for reason, bad_N in _faults(found, question):
+        bad_R = np.bincount(found.request_N, bad_N, minlength=len(good_R)) > 0
+        if (bad_R & good_R).any():
+            left_out[reason] = int((bad_R & good_R).sum())
+            good_R &= ~bad_R
+    broken = sum(number for reason, number in left_out.items() if reason not in NOT_RANDOM)
+    told = "; ".join(f"{number:,} {reason}" for reason, number in left_out.items())
+    if not good_R.any() or broken > MOST_BROKEN * (good_R.sum() + broken):
+        raise DataError(
+            f"{broken:,} of {int(good_R.sum()) + broken:,} requests cannot be told of, and leaving "
+            f"out more than {MOST_BROKEN:.0%} would favour the others: {told}"
+            if broken
+            else f"no request was randomised: {told}",
+            where=WHERE,
+            hint=TO_LOG,
+        )
+    return _only(found, good_R[found.request_N], left_out)
+
+
+def _faults(found: LoggedRows, question: Question) -> Iterator[tuple[str, Bools]]:
+    """By reason, (N,) rows for which their request is left out; an earlier reason hides later."""
+    inside_N = found.place_N <= question.places
+    unknown_N = np.isnan(found.reward_N) & inside_N
+    if question.drawn:
+        yield "with a row of unknown place", np.isnan(found.place_N)
+        wrong_N = np.zeros(len(inside_N), dtype=np.bool_)
+        for weight_N in found.drawn.values():
+            first_R = np.zeros(found.num_requests)
+            first_R[found.request_N[::-1]] = weight_N[::-1]
+            wrong_N |= ~(weight_N == first_R[found.request_N])
+        yield "whose drawn weights are missing or differ between rows", wrong_N
+    else:
+        yield from _chance_faults(found, question)
+    yield "whose reward was not observed", unknown_N
+
+
+def _chance_faults(found: LoggedRows, question: Question) -> Iterator[tuple[str, Bools]]:
+    request_N, propensity_N = found.request_N, found.propensity_N
+    size_N = np.bincount(request_N)[request_N]
+    missing_N = propensity_N == -1 if question.randomised else np.isnan(propensity_N)
+    none_N = np.bincount(request_N, missing_N)[request_N] == size_N
+    yield NOT_RANDOM[0 if question.randomised else 1], none_N
+    if question.randomised:
+        yield "of which only some rows are marked as randomised", missing_N
+    yield "whose rows are not each place from 1 once", ~is_whole(request_N, found.place_N)
+    good_N = (propensity_N > 0) & (propensity_N <= 1)
+    yield "with a propensity that is unknown or not in (0, 1]", ~good_N
+    last_N = (found.place_N == size_N) & (propensity_N < 1 - LAST)
+    yield "whose last place has a propensity below 1: candidates below it were not logged", last_N
+
+
+def _only(found: LoggedRows, kept_N: Bools, left_out: Mapping[str, int]) -> LoggedRows:
+    def of(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {name: column_N[kept_N] for name, column_N in columns.items()}
+
+    return LoggedRows(
+        schema=found.schema,
+        predictions=of(found.predictions),
+        columns=of(found.columns),
+        request_N=_numbered(found.request_N[kept_N]),
+        place_N=found.place_N[kept_N],
+        reward_N=found.reward_N[kept_N],
+        model_N=found.model_N[kept_N],
+        weight_N=found.weight_N[kept_N],
+        cluster_N=found.cluster_N[kept_N],
+        propensity_N=found.propensity_N[kept_N],
+        drawn=of(found.drawn),
+        on=found.on,
+        left_out=left_out,
+        clusters=found.clusters,
+    )
+
+
+def _outcome(schema: Schema, rows: Observations, task: str) -> Floats:
+    """(N,) the label, 0 where a task that it lies within was observed to be 0; else NaN."""
+    label_N = np.where(rows.masks[task], rows.labels[task], np.nan)
+    for parent in schema.space(task):
+        label_N[rows.masks[parent] & (rows.labels[parent] == 0)] = 0.0
+    return label_N
+
+
+def _weighed(worth: Mapping[str, float], value: Mapping[str, Floats]) -> Floats:
+    """(N,) sum of worth times value; a task worth nothing is not asked for its value."""
+    return np.asarray(sum(number * value[task] for task, number in worth.items() if number))
+
+
+def _numbered(code_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) requests from 0; a row without a key is one by itself."""
+    own_N = np.where(code_N == NO_GROUP, np.arange(len(code_N)), -1)
+    pairs_2N = np.stack([code_N, own_N])
+    return np.unique(pairs_2N, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _numbers(held: pa.Table, name: str) -> Floats:
+    """(N,) of a column, NaN where it is null.
+
+    Raises:
+        DataError: It holds no numbers.
+    """
+    column = held[name]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise DataError(
+            f"column {name!r} holds {column.type}, where numbers are read",
+            where=WHERE,
+            hint="Cast it to a number.",
+        )
+    return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), dtype=np.float64)
