@@ -297,6 +297,11 @@ def test_what_is_not_defined_says_why() -> None:
     undefined(still.difference, "no user differs")
     assert math.isnan(still.variance_reduction)
 
+    before = np.random.default_rng(0).normal(size=50)
+    shifted = effects(means(before), means(before + 0.1), paired=True)["m"]
+    assert shifted.difference.value == pytest.approx(0.1)
+    undefined(shifted.difference, "no user differs")
+
     rng = np.random.default_rng(0)
     around_0 = effects(means(rng.normal(size=50)), means(rng.normal(size=50)))["m"]
     assert around_0.difference.reason is None
