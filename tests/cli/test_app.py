@@ -23,6 +23,7 @@ VERBS = (
     "train",
     "calibrate",
     "fuse",
+    "estimate",
     "evaluate",
     "score",
     "compare",
