@@ -40,7 +40,7 @@ from polyrank.pages.blocks import (
 )
 from polyrank.pages.charts import rows
 from polyrank.pages.extra import require_report
-from polyrank.pages.numbers import interval, number, percent
+from polyrank.pages.numbers import interval, number, percent, short
 from polyrank.pages.tasks import TaskColors, TaskName
 from polyrank.pages.writing import write_page
 
@@ -63,5 +63,6 @@ __all__ = [
     "percent",
     "require_report",
     "rows",
+    "short",
     "write_page",
 ]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from polyrank.pages.numbers import number
 from polyrank.pages.tasks import TaskName
-
-if TYPE_CHECKING:
-    import altair as alt
-
-    Chart = alt.Chart | alt.LayerChart
 
 MAX_ROWS = 4000
 """Rows that one figure may hold, so that a page stays under 2 MB and a browser quick."""
 
 Value = str | float | bool | None
+
+
+class Chart(Protocol):
+    """One of Altair's: a single view or layers, not facets."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its Vega-Lite specification."""
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,15 @@ def png(figure: Figure) -> bytes:
         "padding": 16,
         "config": {**chart_config(), "background": "white", "autosize": "pad"},
         "datasets": datasets,
-        **(charts[0] if len(charts) == 1 else {"columns": _PNG_PER_ROW, "concat": charts}),
+        **(charts[0] if len(charts) == 1 else _beside(charts)),
     }
     image: bytes = vl_convert.vegalite_to_png(in_light(json.dumps(specification)), scale=2)
     return image
+
+
+def _beside(charts: list[dict[str, Any]]) -> dict[str, Any]:
+    shared = dict.fromkeys(("color", "strokeDash", "shape"), "shared")
+    return {"columns": _PNG_PER_ROW, "concat": charts, "resolve": {"scale": shared}}
 
 
 def _bare(specification: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 >>> number(0.00312), number(12345.6), number(-2.0, decimals=1), number(float("nan"))
 ('0.00312', '12,346', '−2.0', '–')
+>>> short(20.0), short(0.05)
+('20', '0.05')
 >>> percent(0.031, signed=True), percent(0.9943)
 ('+3.1\\xa0%', '99.4\\xa0%')
 >>> interval(0.022, 0.04, percent)
@@ -29,6 +31,12 @@ def number(
         return UNKNOWN
     sign = MINUS if value < 0 else "+" if signed and value > 0 else ""
     return sign + _magnitude(abs(value), digits, decimals)
+
+
+def short(value: float) -> str:
+    """A number without zeros at its end, such as a setting."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def percent(share: float, *, decimals: int = 1, signed: bool = False) -> str:

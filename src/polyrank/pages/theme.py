@@ -36,6 +36,7 @@ SHAPES: Final = (
     "triangle-right",
 )
 
+PAGE: Final = "var(--page)"
 INK: Final = "var(--ink)"
 MUTED: Final = "var(--muted)"
 FAINT: Final = "var(--faint)"
@@ -143,8 +144,9 @@ def chart_config() -> dict[str, Any]:
             "titleFontSize": 12,
             "titleFontWeight": 400,
             "symbolSize": 90,
+            "symbolOpacity": 1,
             "gradientLength": 200,
-            "columns": {"expr": "max(1, floor(width / 150))"},
+            "columns": {"expr": "max(1, floor(width / 130))"},
         },
         "title": {
             "anchor": "start",

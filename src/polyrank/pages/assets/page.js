@@ -23,10 +23,10 @@ window.polyrank = (() => {
   }
 
   /** A number as a reader wants it. */
-  function shown(value) {
+  function shown(value, digits = 5) {
     if (value === null || value === undefined) return "–";
     if (typeof value !== "number") return String(value);
-    return value.toLocaleString("en", { maximumSignificantDigits: 5 }).replace("-", "−");
+    return value.toLocaleString("en", { maximumSignificantDigits: digits }).replace("-", "−");
   }
 
   // Beside the pointer, what Vega gives: an object of strings by title, or one string.
@@ -79,10 +79,46 @@ window.polyrank = (() => {
       element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
   }
 
+  function* encodings(spec) {
+    if (spec.encoding) yield spec.encoding;
+    for (const layer of spec.layer ?? []) yield* encodings(layer);
+  }
+
+  /** One legend above small multiples, in place of one in each. */
+  function legend(figure) {
+    const looks = {};
+    for (const encoding of figure.specs.flatMap((spec) => [...encodings(spec)])) {
+      for (const channel of ["color", "fill", "stroke", "strokeDash", "shape"]) {
+        for (const one of [encoding[channel], encoding[channel]?.condition]) {
+          if (!one?.scale?.domain) continue;
+          looks[channel] = one.scale;
+          one.legend = null;
+        }
+      }
+    }
+    const colors = looks.color ?? looks.stroke ?? looks.fill;
+    if (!colors) return;
+    figure.panels[0].parentElement.before(element("ul", { className: "legend" },
+      ...colors.domain.map((text, place) => element("li", {},
+        swatch(colors.range[place], looks.strokeDash?.range[place]), text))));
+  }
+
+  function swatch(color, dash) {
+    const [svg, line] = ["svg", "line"].map((name) =>
+      document.createElementNS("http://www.w3.org/2000/svg", name));
+    const set = (made, attributes) => Object.entries(attributes).forEach(
+      ([key, value]) => made.setAttribute(key, value));
+    set(svg, { width: 30, height: 10, "aria-hidden": "true" });
+    set(line, { x1: 1, x2: 29, y1: 5, y2: 5, stroke: color, "stroke-width": 2.5,
+      "stroke-dasharray": (dash ?? []).join(" ") });
+    svg.append(line);
+    return svg;
+  }
+
   async function draw(figure, place) {
     const spec = structuredClone(figure.specs[place]);
     spec.config = figure.config;
-    spec.datasets = { ...spec.datasets, rows: structuredClone(figure.rows) };
+    spec.datasets = { ...spec.datasets, rows: figure.rows.map((row, at) => ({ ...row, place: at })) };
     figure.views[place]?.finalize();
     const result = await window.vegaEmbed(figure.panels[place], spec, options);
     figure.views[place] = result;
@@ -118,6 +154,7 @@ window.polyrank = (() => {
       const place = details.querySelector(".scroll");
       if (details.open && !place.firstChild) place.append(table(figure));
     });
+    if (figure.panels.length > 1) legend(figure);
     await Promise.all(figure.panels.map((_, place) => draw(figure, place)));
     if (figure.behaviour) await behaviours[figure.behaviour.name](figure);
   }
