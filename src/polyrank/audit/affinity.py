@@ -50,10 +50,10 @@ class Affinity(Plain):
     means: Mapping[str, Mapping[str, Mean]]
     """By the task that steps, then by the one whose loss changes."""
     looks: int
-    seconds: float
-    """Spent on looks, those at gradients included."""
+    seconds: float | None
+    """Spent on looks, those at gradients included; None where the log does not say."""
     share: float | None
-    """Of the time of training that went into them; None where the log does not say."""
+    """Of the time of training that went into them."""
     reason: str | None = None
     """Why there is none, where there is none."""
 
@@ -183,8 +183,8 @@ def affinity_of(
     tasks: Sequence[str],
     looks: Sequence[Mapping[str, Any]],
     rule: Rule,
-    seconds: float,
-    total: float,
+    seconds: float | None,
+    total: float | None,
 ) -> Affinity:
     """The means over the looks of a run.
 
@@ -192,8 +192,8 @@ def affinity_of(
         tasks: Of the run.
         looks: What ``look_ahead`` found, in order.
         rule: By which.
-        seconds: That looks took.
-        total: Of training, looks included; 0 where not known.
+        seconds: That looks took, if known.
+        total: Of training, looks included, if known.
     """
     means = {
         giver: {
@@ -213,6 +213,6 @@ def affinity_of(
         means=means,
         looks=len(looks),
         seconds=seconds,
-        share=seconds / total if total > 0 else None,
+        share=seconds / total if seconds is not None and total else None,
         reason=reason,
     )

@@ -146,12 +146,13 @@ def look_at_gradients(
         tasks: Whose gradients are compared: those that write to what is shared.
     """
     forward, losses = scene.forward()
-    rows = {task: _flat(losses[task], layer) for task in tasks if task in losses}
-    norms = {task: _norm(row_P) for task, row_P in rows.items()}
+    rows = {task: _at_weights(losses[task], layer) for task in tasks if task in losses}
+    flat = {task: _flat(row) for task, row in rows.items()}
+    norms = {task: _norm(row_P) for task, row_P in flat.items()}
     cosines = {
-        f"{one}/{other}": finite(float(rows[one] @ rows[other]) / (norms[one] * norms[other]))
+        f"{one}/{other}": finite(float(flat[one] @ flat[other]) / (norms[one] * norms[other]))
         for one, other in combinations(rows, 2)
-        if norms[one] * norms[other] > 0.0
+        if norms[one] * norms[other] > 0.0 and _meet(rows[one], rows[other])
     }
     return {
         "where": ", ".join(own.name for own in layer),
@@ -162,19 +163,36 @@ def look_at_gradients(
     }
 
 
-def _flat(loss: Tensor, layer: Sequence[SharedParameter]) -> Tensor:
-    """(P,) float64: the gradient at what is shared of a layer."""
-    if not loss.requires_grad:
-        return torch.zeros(sum(own.value.numel() for own in layer), dtype=torch.float64)
-    found = torch.autograd.grad(
-        loss,
-        [own.value for own in layer],
-        retain_graph=True,
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    parts = [own.cut(part).flatten() for own, part in zip(layer, found, strict=True)]
-    return torch.cat(parts).double().cpu()
+@dataclass(frozen=True)
+class _Part:
+    """The gradient of a loss at one of the weights."""
+
+    reached: bool
+    own_P: Tensor
+    """float64; zeros where the loss does not get there."""
+
+
+def _at_weights(loss: Tensor, layer: Sequence[SharedParameter]) -> list[_Part]:
+    weights = [own.value for own in layer]
+    found: Sequence[Tensor | None] = [None] * len(weights)
+    if loss.requires_grad:
+        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    return [
+        _Part(
+            part is not None,
+            own.cut(torch.zeros_like(own.value) if part is None else part).flatten().double().cpu(),
+        )
+        for own, part in zip(layer, found, strict=True)
+    ]
+
+
+def _flat(parts: Sequence[_Part]) -> Tensor:
+    return torch.cat([part.own_P for part in parts])
+
+
+def _meet(one: Sequence[_Part], other: Sequence[_Part]) -> bool:
+    """Whether there are weights that both losses reach."""
+    return any(a.reached and b.reached for a, b in zip(one, other, strict=True))
 
 
 def _norm(row_P: Tensor) -> float:
@@ -189,7 +207,7 @@ def _halves(
     found = {}
     for task in tasks:
         if all(task in own for own in losses):
-            a_P, b_P = (_flat(own[task], layer) for own in losses)
+            a_P, b_P = (_flat(_at_weights(own[task], layer)) for own in losses)
             dot, square = float(a_P @ b_P), float(a_P @ a_P + b_P @ b_P) / 2
             if math.isfinite(dot) and math.isfinite(square):
                 found[task] = [dot, square]

@@ -108,8 +108,14 @@ def run_evidence(
         tasks,
         [found["affinity"] for found in ahead],
         rule=ahead[-1]["rule"] if ahead else "optimizer",
-        seconds=sum(record["timing"]["seconds"] for record in probes),
-        total=sum(record["timing"]["seconds"] for record in log),
+        seconds=_seconds(probes),
+        total=_seconds(log),
     )
     layers = [record for record in probes if "layer" in record["found"]]
     return affinity, gradients_of(tasks, log, layers)
+
+
+def _seconds(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """Together; None where one does not say."""
+    found = [record.get("timing", {}).get("seconds") for record in records]
+    return None if None in found else sum(found)
