@@ -162,3 +162,37 @@ def test_a_row_that_the_new_policy_never_takes_needs_no_propensity() -> None:
     found = IPS().estimate(Logged(LOG.reward_N, propensity_N, np.where(half_N, 1.0, 0.0)))
     assert found.value == pytest.approx(2 * np.where(half_N, LOG.reward_N, 0).mean())
     assert found.effective_rows == pytest.approx(len(LOG) / 2)
+
+
+def test_snips_normalises_each_place_by_itself() -> None:
+    place = np.array([1, 1, 1, 2, 2])
+    reward, target = np.array([1.0, 0.0, 2.0, 1.0, 0.0]), np.array([0.8, 0.4, 0.3, 0.6, 0.3])
+    logged = Logged(reward, np.full(5, 0.5), target, place_N=place)
+    found = SNIPS(min_effective=2).estimate(Logged(reward, np.full(5, 0.5), target))
+    assert found.value == pytest.approx(2 * (0.8 + 0.6 + 0.6) / (2 * 2.4))
+    # Place 1: (0.8 + 0.6) / 1.5; place 2: 0.6 / 0.9; three rows of one, two of the other.
+    mean = SNIPS()._mean(logged)
+    assert mean.value == pytest.approx((3 * 1.4 / 1.5 + 2 * 0.6 / 0.9) / 5)
+    assert float(mean.moved_C.sum()) == pytest.approx(0, abs=1e-15)
+
+
+def test_the_error_of_snips_by_place_agrees_with_a_bootstrap() -> None:
+    """Also of what varies in how many rows a user has of each place."""
+    rng = np.random.default_rng(4)
+    user_N = np.repeat(np.arange(500), rng.integers(1, 6, 500))
+    place_N = np.concatenate([np.arange(1, count + 1) for count in np.bincount(user_N)])
+    target_N = rng.choice([0.1, 0.9], len(user_N))
+    reward_N = rng.random(len(user_N)) + 0.8 * place_N
+    logged = Logged(
+        reward_N, np.full(len(user_N), 0.5), target_N, cluster_N=user_N, place_N=place_N
+    )
+    found = SNIPS(min_effective=50).estimate(logged)
+    rows_C = np.split(np.arange(len(user_N)), np.flatnonzero(np.diff(user_N)) + 1)
+    values = []
+    for _ in range(600):
+        row_N = np.concatenate([rows_C[user] for user in rng.integers(0, 500, 500)])
+        drawn = Logged(
+            reward_N[row_N], np.full(len(row_N), 0.5), target_N[row_N], place_N=place_N[row_N]
+        )
+        values.append(SNIPS()._mean(drawn).value)
+    assert (found.upper - found.lower) / (2 * Z) == pytest.approx(np.std(values), rel=0.1)

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from polyrank.fusion.off_policy import (
     IPS,
@@ -20,11 +21,11 @@ from tests.fusion.off_policy.coverage import measured
 from tests.fusion.off_policy.feed import NUM_CANDIDATES, FeedLogs, feed_logs
 
 LOGS, REQUESTS = 200, 600
-LEAST = {"min_effective": 50}
+LEAST = 50.0
 UNBIASED: tuple[Estimator, ...] = (
-    IPS(**LEAST),
-    SNIPS(**LEAST),
-    DoublyRobust(**LEAST),
+    IPS(min_effective=LEAST),
+    SNIPS(min_effective=LEAST),
+    DoublyRobust(min_effective=LEAST),
 )
 ASKED = ((1, 0.0), (3, 1.0))
 """The first place as it would be served, and three places of a noisy ranking."""
@@ -74,7 +75,7 @@ def test_a_model_of_any_error_leaves_no_bias_and_a_good_one_less_noise() -> None
     spreads = []
     for error in (0.0, -1.0):
         logs = [feed.log(number, 3, 1.0, error) for number in range(LOGS)]
-        found = measured(DoublyRobust(**LEAST), range(LOGS), logs.__getitem__, truth)
+        found = measured(DoublyRobust(min_effective=LEAST), range(LOGS), logs.__getitem__, truth)
         assert abs(found.bias_in_errors) <= 2
         spreads.append(found.spread)
     assert spreads[0] < spreads[1]
@@ -101,7 +102,7 @@ def test_a_click_that_depends_on_what_stands_below_is_not_told() -> None:
     order_RK = np.argsort(-feed.score_RK - scale * rng.gumbel(size=feed.score_RK.shape), axis=1)
     truth = float(np.take_along_axis(feed.score_RK, order_RK[:, 1:2], axis=1).mean())
     found = measured(
-        IPS(**LEAST), range(LOGS), lambda number: altered.log(number, 1, 1.0, 0.0), truth
+        IPS(min_effective=LEAST), range(LOGS), lambda number: altered.log(number, 1, 1.0, 0.0), truth
     )
     assert found.bias < -5 * found.spread / np.sqrt(LOGS)
 
@@ -123,7 +124,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     }
     score_N, order_N = rng.normal(size=len(place_N)), rng.permutation(len(place_N))
 
-    def told(rows_N: object) -> list[float]:
+    def told(rows_N: NDArray[np.int64]) -> list[float]:
         moved = {name: column_N[rows_N] for name, column_N in columns.items()}
         ranked = RankedLog(**moved, places=2)
         policy = PlackettLuce(temperature=1.5)
