@@ -91,12 +91,12 @@ class Pairs(Block):
         earned_BO = np.empty((len(score), len(self.objectives)))
         no_ties = bool((tied_BC == 1).all())
         length = len(self.rows)
-        for single_L, mean_A, credits in self._tables.values():
+        for single_L, mean_A, earning in self._tables.values():
             if no_ties:
                 worth_BC = single_L.take(above_BC)
             else:
                 worth_BC = mean_A.take(above_BC * np.intp(length + 1) + tied_BC)
-            for place, credit_C in credits:
+            for place, credit_C in earning:
                 earned_BO[:, place] = np.add.reduce(worth_BC * credit_C, axis=1)
         return earned_BO
 
@@ -151,20 +151,25 @@ class Sorted(Block):
 
     def _cut_out(self, score: Floats, earned_BO: Floats) -> None:
         """Rows below the deepest place that counts earn nothing, whatever their order."""
-        num_vectors, length = len(score), score.shape[2]
+        num_vectors, num_lists, length = score.shape
         cut = length - self._depth
-        best_BRK = np.partition(score, cut, axis=2)[:, :, cut:]
-        last_BR = best_BRK[:, :, 0]
-        mine_BC = score.reshape(num_vectors, -1)[:, self._earning_C]
-        vector_M, at_M = np.nonzero(mine_BC >= last_BR[:, self._list_C])
-        mine_M, list_M = mine_BC[vector_M, at_M], self._list_C[at_M]
-        best_MK = best_BRK[vector_M, list_M]
-        above_M = (best_MK > mine_M[:, None]).sum(axis=1)
-        tied_M = (best_MK == mine_M[:, None]).sum(axis=1)
-        edge_M = np.flatnonzero(mine_M == last_BR[vector_M, list_M])
-        # Equal rows beside the last place may lie outside of what was cut.
-        same_BR = (score == last_BR[:, :, None]).sum(axis=2)
-        tied_M[edge_M] = same_BR[vector_M[edge_M], list_M[edge_M]]
+        cut_BRL = np.partition(score, [max(cut - 1, 0), cut], axis=2)
+        best_KV = np.ascontiguousarray(cut_BRL[:, :, cut:].reshape(-1, self._depth).T)
+        last_V = cut_BRL[:, :, cut].ravel()  # V: a list under a vector
+        mine_BC = score.reshape(num_vectors, -1).take(self._earning_C, axis=1)
+        reaches_BC = mine_BC >= last_V.reshape(num_vectors, -1).take(self._list_C, axis=1)
+        found_M = np.flatnonzero(reaches_BC)
+        mine_M = mine_BC.ravel()[found_M]
+        vector_M, at_M = np.divmod(found_M, len(self._earning_C))
+        list_M = vector_M * num_lists + self._list_C[at_M]
+        best_KM = best_KV.take(list_M, axis=1)
+        above_M = np.add.reduce(best_KM > mine_M, axis=0, dtype=np.int64)
+        tied_M = np.add.reduce(best_KM == mine_M, axis=0, dtype=np.int64)
+        # Rows equal to that in the last place may lie below what was cut out.
+        beyond_V = (cut_BRL[:, :, max(cut - 1, 0)].ravel() == last_V) & (cut > 0)
+        edge_M = np.flatnonzero(beyond_V[list_M] & (mine_M == last_V[list_M]))
+        whole_ML = score.reshape(-1, length)[list_M[edge_M]]
+        tied_M[edge_M] = (whole_ML == mine_M[edge_M, None]).sum(axis=1)
         for place, places, credit_C in self._cut:
             worth_M = places.mean(above_M, tied_M, length) * credit_C[at_M]
             earned_BO[:, place] = np.bincount(vector_M, worth_M, minlength=num_vectors)

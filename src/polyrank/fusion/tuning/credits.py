@@ -2,8 +2,9 @@
 
 An objective is a sum over lists G of constant_G + sum over rows i of credit_i x D_i, where D_i is
 the mean of the place values over the places that row i and those with its score share: a row with
-``above`` higher ones, in a run of ``tied`` equal ones (itself included), shares the places above + 1
-to above + tied. That is the expectation over all orders of equal rows (McSherry and Najork, 2008).
+``above`` higher ones, in a run of ``tied`` equal ones (itself included), shares the places
+above + 1 to above + tied. That is the expectation over all orders of equal rows (McSherry and
+Najork, 2008).
 
 Shapes: N rows, G lists, L places.
 """

@@ -51,7 +51,9 @@ class Meter:
     def of_weights(self, weight_BT: Floats) -> Floats:
         """(B, M) by weights of the parts in the order of their names."""
         assert self._parts is not None
-        value_BM = self._summed(len(weight_BT), lambda block, part: block.of_weights(weight_BT[part]))
+        value_BM = self._summed(
+            len(weight_BT), lambda block, part: block.of_weights(weight_BT[part])
+        )
         if None in self.credits:
             for place, weight_T in enumerate(weight_BT):
                 self._measure(_total(weight_T, self._parts), value_BM[place])
@@ -66,8 +68,10 @@ class Meter:
 
     def _measure(self, score_N: Floats, value_M: Floats) -> None:
         """Fill in what is no sum over rows."""
-        for place, (each, credits) in enumerate(zip(self.objectives, self.credits, strict=True)):
-            if credits is None:
+        for place, (each, sum_of_rows) in enumerate(
+            zip(self.objectives, self.credits, strict=True)
+        ):
+            if sum_of_rows is None:
                 value_M[place] = each.measure(self.log, score_N)
 
     def _summed(self, vectors: int, earned: Callable[[Block, slice], Floats]) -> Floats:
@@ -84,33 +88,33 @@ class Meter:
         return value_BM
 
 
-def earned_by_list(credits: Credits, score_N: Floats) -> Floats:
+def earned_by_list(earning: Credits, score_N: Floats) -> Floats:
     """(G,) what each list earns under one score: their sum is the objective."""
-    row_M = np.flatnonzero(credits.list_N >= 0)
-    row_M = row_M[np.lexsort((-score_N[row_M], credits.list_N[row_M]))]
-    list_M, score_M = credits.list_N[row_M], score_N[row_M]
+    row_M = np.flatnonzero(earning.list_N >= 0)
+    row_M = row_M[np.lexsort((-score_N[row_M], earning.list_N[row_M]))]
+    list_M, score_M = earning.list_N[row_M], score_N[row_M]
     new_list_M = np.append(True, list_M[1:] != list_M[:-1])
     new_run_M = new_list_M | np.append(True, score_M[1:] != score_M[:-1])
     start_R = np.flatnonzero(new_run_M)
     size_R = np.diff(start_R, append=len(row_M))
     list_start_M = np.maximum.accumulate(np.where(new_list_M, np.arange(len(row_M)), 0))
     above_M = np.repeat(start_R, size_R) - list_start_M
-    worth_M = credits.places.mean(above_M, np.repeat(size_R, size_R), len(row_M))
+    worth_M = earning.places.mean(above_M, np.repeat(size_R, size_R), len(row_M))
     earned_G = np.bincount(
-        list_M, credits.credit_N[row_M] * worth_M, minlength=len(credits.share_G)
+        list_M, earning.credit_N[row_M] * worth_M, minlength=len(earning.share_G)
     )
-    return earned_G + credits.constant_G
+    return earned_G + earning.constant_G
 
 
-def _blocks(credits: Sequence[Credits | None]) -> list[tuple[Block, list[int]]]:
+def _blocks(objectives: Sequence[Credits | None]) -> list[tuple[Block, list[int]]]:
     """Blocks, each with the objectives that it measures; alike lists are laid out once."""
     groups: list[list[int]] = []
-    for place, each in enumerate(credits):
+    for place, each in enumerate(objectives):
         if each is not None:
-            _alike(groups, credits, each).append(place)
+            _alike(groups, objectives, each).append(place)
     found: list[tuple[Block, list[int]]] = []
     for places in groups:
-        mine = [each for place in places if (each := credits[place]) is not None]
+        mine = [each for place in places if (each := objectives[place]) is not None]
         earns_N = np.any([each.credit_N != 0 for each in mine], axis=0)
         whole = any(each.places.depth is None for each in mine)
         longest = LONGEST_PAIRED * (2 if whole else 1)
@@ -120,9 +124,11 @@ def _blocks(credits: Sequence[Credits | None]) -> list[tuple[Block, list[int]]]:
     return found
 
 
-def _alike(groups: list[list[int]], credits: Sequence[Credits | None], one: Credits) -> list[int]:
+def _alike(
+    groups: list[list[int]], objectives: Sequence[Credits | None], one: Credits
+) -> list[int]:
     for places in groups:
-        other = credits[places[0]]
+        other = objectives[places[0]]
         if other is not None and np.array_equal(other.list_N, one.list_N):
             return places
     groups.append([])

@@ -108,7 +108,12 @@ def lists_of(code_N: Ints, inside_N: Bools) -> tuple[Ints, int]:
 def by_list(list_N: Ints, num_lists: int, value_N: Floats) -> Floats:
     """(G,) the sum over the rows of each list."""
     inside_N = list_N >= 0
-    return np.bincount(list_N[inside_N], weights=value_N[inside_N], minlength=num_lists)
+    return summed(list_N[inside_N], value_N[inside_N], num_lists)
+
+
+def summed(list_M: Ints, value_M: Floats, num_lists: int) -> Floats:
+    """(G,) the sum of the values of each list."""
+    return np.bincount(list_M, weights=value_M, minlength=num_lists).astype(np.float64)
 
 
 def mean_weights(list_N: Ints, num_lists: int, weight_N: Floats) -> Floats:
@@ -128,7 +133,11 @@ def spread(list_N: Ints, value_G: Floats) -> Floats:
 
 
 def credited(
-    list_N: Ints, credit_N: Floats, places: Places, share_G: Floats, constant_G: Floats | None = None
+    list_N: Ints,
+    credit_N: Floats,
+    places: Places,
+    share_G: Floats,
+    constant_G: Floats | None = None,
 ) -> Credits:
     """Credits with lists that weigh ``share_G`` over their sum."""
     constant_G = np.zeros(len(share_G)) if constant_G is None else constant_G

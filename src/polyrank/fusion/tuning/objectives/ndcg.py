@@ -9,12 +9,14 @@ from pydantic import PositiveInt
 
 from polyrank.fusion.tuning.credits import Credits, Places
 from polyrank.fusion.tuning.objectives.base import (
+    Floats,
+    Ints,
     Objective,
-    by_list,
     credited,
     lists_of,
     mean_weights,
     spread,
+    summed,
 )
 from polyrank.fusion.tuning.replayed import Replayed
 from polyrank.schema.model import Name
@@ -59,16 +61,11 @@ class NDCG(Objective):
         return credited(list_N, credit_N, Places("discount", self.k), weight_G)
 
 
-def _ideal(
-    list_N: np.ndarray[tuple[int], np.dtype[np.int64]],
-    num_lists: int,
-    label_N: np.ndarray[tuple[int], np.dtype[np.float64]],
-    k: int,
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _ideal(list_N: Ints, num_lists: int, label_N: Floats, k: int) -> Floats:
     """(G,) what the best order gains."""
     order_N = np.lexsort((-label_N, list_N))
     order_M = order_N[list_N[order_N] >= 0]
     start_G = np.searchsorted(list_N[order_M], np.arange(num_lists))
     place_M = np.arange(len(order_M)) - start_G[list_N[order_M]]
     gain_M = np.where(place_M < k, label_N[order_M] / np.log2(place_M + 2), 0.0)
-    return np.bincount(list_N[order_M], weights=gain_M, minlength=num_lists)
+    return summed(list_N[order_M], gain_M, num_lists)
