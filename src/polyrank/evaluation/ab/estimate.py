@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from polyrank.errors import ConfigError
 from polyrank.evaluation.ab.sequential import always_valid_p, reach
@@ -82,8 +81,8 @@ class Estimate:
         reaches = self._reach(always=always)
         if isinstance(reaches, str):
             return math.nan
-        # The chance is a noncentral t's; its normal is closer than a central t.
-        return self.standard_error * (reaches + NormalDist().inv_cdf(power))
+        # Of a noncentral t, to 2 % of the effect from 2 degrees on.
+        return self.standard_error * (reaches + beyond(2 * (1 - power), self.degrees))
 
     def _reach(self, *, always: bool) -> float | str:
         """Standard errors to each side, or the reason why there are none."""
