@@ -12,7 +12,7 @@ from polyrank.errors import ConfigError
 from polyrank.fusion import AnyValueModel, Demotion, ValueModel
 from polyrank.schema import Declared, Faults
 
-SetBy = Literal["init", "file", "python"]
+SetBy = Literal["init", "file", "python", "search"]
 
 
 class ValueVersion(Declared):
@@ -25,14 +25,16 @@ class ValueVersion(Declared):
     model: AnyValueModel
     demotion: Demotion | None = None
     by: SetBy
-    """``init``: equal contributions on a log; ``file``: written by hand; ``python``: from code."""
+    """``init``: equal contributions on a log; ``file``: written by hand; ``python``: from code;
+    ``search``: tuned on a log."""
     source: str = ""
     """The log or the file that it was made from."""
     time: str
     """When it was set, ISO 8601 in UTC."""
     measured: dict[str, Any] = {}
     """On which rows it was measured (``on``), and by term the mean ``size`` of its contribution
-    and its ``share`` of all; empty: on none."""
+    and its ``share`` of all; empty: on none. Of a ``search``, besides, what was picked: trial,
+    seed, settings, log, objectives, guardrails."""
 
     @property
     def told(self) -> str:

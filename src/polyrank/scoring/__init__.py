@@ -31,6 +31,7 @@ from polyrank.scoring.off_policy_log import Question
 from polyrank.scoring.order import SCORE, TERM, Order
 from polyrank.scoring.scorer import PREFIX, Scorer
 from polyrank.scoring.slices import check_slices
+from polyrank.scoring.tuning import Tuning, checked_on, tune
 
 __all__ = [
     "PREFIX",
@@ -46,11 +47,13 @@ __all__ = [
     "Replay",
     "Scorer",
     "TorchEngine",
+    "Tuning",
     "calibrate_on",
     "calibrated",
     "calibration_config",
     "check_evaluation",
     "check_slices",
+    "checked_on",
     "columns_of",
     "compare_scorers",
     "equal_start",
@@ -63,5 +66,6 @@ __all__ = [
     "observe_log",
     "replay",
     "seen_in_training",
+    "tune",
     "weights_of",
 ]

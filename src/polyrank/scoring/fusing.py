@@ -18,6 +18,7 @@ from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError, counted, suggest
 from polyrank.evaluation import NO_GROUP, Observations
 from polyrank.fusion import Candidates, Scored, WeightedSum
+from polyrank.fusion.tuning import outcome
 from polyrank.schema import Schema
 from polyrank.scoring.evaluation import observe
 from polyrank.scoring.held_out import split_of
@@ -95,10 +96,7 @@ class Replay:
 
     def _outcome(self, task: str) -> Floats:
         """(N,) the label, 0 where a task that it lies within was observed to be 0."""
-        label_N = np.where(self.rows.masks[task], self.rows.labels[task], np.nan)
-        for parent in self.schema.space(task):
-            label_N[self.rows.masks[parent] & (self.rows.labels[parent] == 0)] = 0.0
-        return label_N
+        return outcome(self.schema, self.rows, task)
 
 
 def replay(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ class Task:
     settings: Settings
     bundle: str
     """Its version."""
+
+    def with_settings(self, settings: Settings) -> Task:
+        """The same with others."""
+        return replace(self, settings=settings)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
