@@ -152,5 +152,6 @@ def _days(num_days: int, *, quiet: bool) -> Iterator[Days]:
 
 
 def _weights(policy: Any) -> dict[str, float]:
-    """Of the model that was chosen."""
-    return dict(policy.order.model.tunable)
+    """Of what was chosen."""
+    order = policy.order
+    return dict(order.weights if order.model is None else order.model.tunable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,12 @@ class Claim:
     answer: Answer
     """``holds`` or ``fails`` where the whole 95 % interval says so."""
     told: str
-    """The numbers."""
+    """The numbers, in words."""
+    value: float | None = None
+    """The difference, as a share; null: none can be told, or the claim is no difference."""
+    lower: float | None = None
+    """Of its 95 % interval."""
+    upper: float | None = None
 
 
 def story(course: Course) -> tuple[Claim, ...]:
@@ -80,7 +86,7 @@ def _near(course: Course) -> Claim:
     if "random" not in course.arms:
         return claim
     far = f"; {way(course, 'tuned'):.0%} of the way there from random"
-    return Claim(name=claim.name, text=text, answer=claim.answer, told=claim.told + far)
+    return dataclasses.replace(claim, told=claim.told + far)
 
 
 def _beyond(name: str, text: str, effect: Effect, limit: float, *, above: bool = True) -> Claim:
@@ -94,7 +100,15 @@ def _beyond(name: str, text: str, effect: Effect, limit: float, *, above: bool =
         answer = "holds" if over == above else "fails"
     value = effect.relative.value
     told = f"{value:+.1%} ({interval.lower:+.1%} to {interval.upper:+.1%})"
-    return Claim(name=name, text=text, answer=answer, told=told)
+    return Claim(
+        name=name,
+        text=text,
+        answer=answer,
+        told=told,
+        value=value,
+        lower=interval.lower,
+        upper=interval.upper,
+    )
 
 
 def _launched(found: Experiment) -> Claim:
