@@ -59,7 +59,7 @@ def constants(schema: Schema, encoders: Encoders, train: EncodedLog, rows: int) 
     Args:
         schema: The tasks.
         encoders: They know the medians.
-        train: Whose weighted means count.
+        train: Whose weighted means count, of a million rows evenly taken if there are more.
         rows: N, of the part.
     """
     known = known_rows(train, schema, encoders, features=False)
@@ -124,7 +124,7 @@ def boosted_trees(
     held = known_rows(parts["validation"], schema, encoders)
     seen = held if part == "validation" and held.whole else None
     if seen is None:
-        seen = known_rows(parts[part], schema, encoders, most=None)
+        seen = known_rows(parts[part], schema, encoders, thinned=False)
     told, predictions = {}, {}
     for name in names:
         began = time.monotonic()

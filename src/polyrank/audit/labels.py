@@ -8,14 +8,14 @@ Shapes: N rows, T tasks, M rows that two tasks have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from polyrank.audit.plain import Plain, finite
 from polyrank.data import Batch, EncodedLog, in_unit, values_observed
@@ -193,6 +193,6 @@ def ranks(values_M: Floats) -> Floats:
     return np.asarray((last - (counts - 1) / 2)[place_M], dtype=np.float64)
 
 
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+def rank_correlation(one: ArrayLike, other: ArrayLike) -> float | None:
     """Spearman's; None where either does not vary."""
     return correlation(ranks(np.asarray(one, float)), ranks(np.asarray(other, float)))

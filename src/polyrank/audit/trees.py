@@ -18,7 +18,7 @@ from polyrank.schema import Bag, Binary, Duration, Numeric, Regression, Schema, 
 from polyrank.schema import Sequence as History
 
 MOST_ROWS = 1_000_000
-"""Of training and of validation; more are thinned evenly."""
+"""Of training and of validation."""
 OPEN = 1000
 """A categorical feature with more ids than this may be left out."""
 MOST_TAGS = 100
@@ -65,7 +65,7 @@ def known_rows(
     encoders: Encoders,
     *,
     features: bool = True,
-    most: int | None = MOST_ROWS,
+    thinned: bool = True,
 ) -> Known:
     """The rows of a log.
 
@@ -74,9 +74,9 @@ def known_rows(
         schema: Its tasks.
         encoders: They say which id is which.
         features: Without, there are no columns.
-        most: Rows, evenly taken; null: all.
+        thinned: Take ``MOST_ROWS`` at most, evenly.
     """
-    every, start = 1 if most is None else max(1, -(-log.num_rows // most)), 0
+    every, start = max(1, -(-log.num_rows // MOST_ROWS)) if thinned else 1, 0
     blocks, labels, weights = [], [], []
     for batch in log.whole():
         rows = torch.arange(-start % every, len(batch), every)
