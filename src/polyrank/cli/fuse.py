@@ -1,4 +1,4 @@
-"""``polyrank fuse``: set, replace or roll back what a bundle ranks by."""
+"""``polyrank fuse``: search, set, replace or roll back what a bundle ranks by."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyrank.cli.options import BundlePath, MaxQuarantineShare, Part, Tables
+from polyrank.cli.options import BundlePath, MaxQuarantineShare, Part, Settings, Tables
 
 if TYPE_CHECKING:
     from polyrank.bundle import Bundle
+    from polyrank.cli.fuse_search import Asked
     from polyrank.scoring import Order, Replay, Scorer
+
+SEARCH = "The search (without --init, --model, --rollback)"
 
 
 def fuse(
     bundle: BundlePath,
     log: Annotated[
         str | None,
-        typer.Argument(help="With labels: Parquet, CSV or Arrow; --init needs it, others may."),
+        typer.Argument(help="With labels: Parquet, CSV or Arrow. A search and --init need it."),
     ] = None,
     init: Annotated[
         bool, typer.Option("--init", help="Weigh tasks so that they contribute equally on the log.")
@@ -26,7 +29,9 @@ def fuse(
     value: Annotated[
         list[str],
         typer.Option(
-            "--value", metavar="TASK=NUMBER", help="With --init: times this; 0 leaves it out."
+            "--value",
+            metavar="TASK=NUMBER",
+            help="With --init or an equal start: times this; 0 leaves it out.",
         ),
     ] = [],  # noqa: B006
     model: Annotated[
@@ -46,61 +51,182 @@ def fuse(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the folder if it exists.")
     ] = False,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings", metavar="FILE", help="The search, as YAML.", rich_help_panel=SEARCH
+        ),
+    ] = None,
+    set_: Settings = [],  # noqa: B006
+    objective: Annotated[
+        list[str],
+        typer.Option(
+            "--objective",
+            metavar="TEXT",
+            help="Raise this: ndcg@10:TASK, gauc:TASK, recall@10:TASK, value@10:TASK=WORTH,...",
+            rich_help_panel=SEARCH,
+        ),
+    ] = [],  # noqa: B006
+    guard: Annotated[
+        list[str],
+        typer.Option(
+            "--guard",
+            metavar="TEXT",
+            help="Hold this: 'ndcg@10:TASK>=99%' of today's, or a plain number; 'none'.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = [],  # noqa: B006
+    primary: Annotated[
+        str | None,
+        typer.Option(
+            "--primary",
+            metavar="TEXT",
+            help="The objective by which the champion is chosen; else the front's knee is.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search", help="cem, nsga2, tpe or random; cem by default.", rich_help_panel=SEARCH
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", help="Weight vectors to try.", rich_help_panel=SEARCH),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", rich_help_panel=SEARCH)] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            "--work",
+            metavar="FOLDER",
+            help="For trials, result and page; a stopped search goes on there. Else BUNDLE-tuning.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Forget the folder's trials.", rich_help_panel=SEARCH),
+    ] = False,
+    pick: Annotated[
+        str,
+        typer.Option("--pick", help="champion, knee or a trial's number.", rich_help_panel=SEARCH),
+    ] = "champion",
+    then: Annotated[
+        str | None,
+        typer.Option(
+            "--then",
+            metavar="LOG_OR_PART",
+            help="Check the choice on a later log, or a part of this one.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
 ) -> None:
-    """Set what a bundle ranks by: its value model.
+    """Search, or set, what a bundle ranks by: the weights of its value model.
 
-    By --init, --model FILE or --rollback. Nothing else of the bundle changes, and its earlier value
-    models stay in it. There is no search for better weights yet: they are where --init starts, or
-    as you write them.
+    Plain `polyrank fuse BUNDLE LOG` predicts the log once and tries thousands of weights on it.
+    --init, --model FILE and --rollback set a value model without a search. Nothing else of the
+    bundle changes, and its earlier value models stay in it.
     """
-    from polyrank.bundle import save_bundle
-    from polyrank.cli.bundles import named, open_scorer, warn_of_training_rows
-    from polyrank.cli.tables import console, show_value_model
+    from polyrank.cli.fuse_search import Asked, run_search
+
+    asked = Asked(
+        settings=settings,
+        overrides=tuple(set_),
+        objectives=tuple(objective),
+        guards=tuple(guard),
+        primary=primary,
+        search=search,
+        trials=trials,
+        seed=seed,
+        values=tuple(value),
+        work=work,
+        restart=restart,
+        pick=pick,
+        then=then,
+    )
+    _check_modes(bundle, asked, (init, model is not None, rollback), apply)
+    scorer = _scorer(bundle, tables)
+    found: Bundle | None
+    if init or model is not None or rollback:
+        found = chosen = _set(scorer, log, init, model, value, part, max_quarantine_share)
+        _told(bundle, scorer, log, part, chosen)
+    else:
+        found = run_search(bundle, scorer, log, asked, part, max_quarantine_share, apply)
+    _write(found, apply, force)
+
+
+def _check_modes(
+    bundle: Path, asked: Asked, modes: tuple[bool, bool, bool], apply: Path | None
+) -> None:
     from polyrank.errors import ConfigError
 
-    if init + rollback + (model is not None) != 1:
+    if sum(modes) > 1:
         raise ConfigError(
-            "takes exactly one of --init, --model FILE and --rollback",
+            "takes at most one of --init, --model FILE and --rollback",
             where="fuse",
-            hint="It sets or restores a value model; a search for weights is not there yet.",
+            hint="Each sets or restores a value model; without them weights are searched.",
         )
-    if value and not init:
-        raise ConfigError("--value says nothing without --init", where="fuse", hint="Add --init.")
+    given = asked.given
+    if any(modes) and given:
+        raise ConfigError(
+            f"{given[0]} is for a search, and --init, --model and --rollback search nothing",
+            where="fuse",
+            hint="Leave one out.",
+        )
+    if asked.values and (modes[1] or modes[2]):
+        raise ConfigError(
+            "--value says nothing without --init or a search", where="fuse", hint="Leave it out."
+        )
     if apply is not None and apply.resolve() == bundle.resolve():
         raise ConfigError(
             "is the bundle that is read", where=str(apply), hint="Write the new one elsewhere."
         )
-    scorer = open_scorer(bundle, tables)
+
+
+def _scorer(bundle: Path, tables: list[str]) -> Scorer:
+    from polyrank.cli.bundles import open_scorer
+
+    return open_scorer(bundle, tables)
+
+
+def _set(
+    scorer: Scorer,
+    log: str | None,
+    init: bool,
+    model: Path | None,
+    value: list[str],
+    part: str,
+    share: float | None,
+) -> Bundle:
+    """By --init, --model or --rollback."""
+    from polyrank.cli.fuse_search import worths
+
     if init:
-        worth = _numbers(named("--value", "TASK=NUMBER", value))
-        found = _equal(scorer, log, worth, part, max_quarantine_share)
-    elif model is not None:
-        found = _by_hand(scorer, log, model, part, max_quarantine_share)
-    else:
-        found = scorer.bundle.with_values_rolled_back()
+        return _equal(scorer, log, worths(value), part, share)
+    if model is not None:
+        return _by_hand(scorer, log, model, part, share)
+    return scorer.bundle.with_values_rolled_back()
+
+
+def _told(bundle: Path, scorer: Scorer, log: str | None, part: str, found: Bundle) -> None:
+    from polyrank.cli.bundles import warn_of_training_rows
+    from polyrank.cli.tables import console, show_value_model
+
     if log is not None:
         warn_of_training_rows({bundle: scorer}, log, part)
     show_value_model(console(), found.values)
-    if apply is None:
+
+
+def _write(found: Bundle | None, apply: Path | None, force: bool) -> None:
+    from polyrank.bundle import save_bundle
+
+    if apply is None or found is None:
         typer.echo("nothing is written: --apply FOLDER writes the bundle")
         return
     version = save_bundle(found, apply, replace=force)
     typer.echo(f"written to {apply}, version {version[:12]}")
-
-
-def _numbers(texts: dict[str, str]) -> dict[str, float]:
-    from polyrank.errors import ConfigError
-
-    numbers = {}
-    for name, text in texts.items():
-        try:
-            numbers[name] = float(text)
-        except ValueError as error:
-            raise ConfigError(
-                f"--value got {text!r} for {name!r}, which is no number",
-                hint="Write --value TASK=NUMBER.",
-            ) from error
-    return numbers
 
 
 def _equal(

@@ -1,0 +1,259 @@
+"""The search of ``polyrank fuse``: from its words to a result on screen and on disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from polyrank.errors import ConfigError, InterruptedRun, suggest
+
+if TYPE_CHECKING:
+    from polyrank.bundle import Bundle
+    from polyrank.fusion.tuning import Settings, Task
+    from polyrank.scoring import Scorer, Tuning
+
+PARTS = ("all", "train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was given of the search."""
+
+    settings: Path | None = None
+    overrides: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
+    primary: str | None = None
+    search: str | None = None
+    trials: int | None = None
+    seed: int | None = None
+    values: tuple[str, ...] = ()
+    work: Path | None = None
+    restart: bool = False
+    pick: str = "champion"
+    then: str | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given and that only a search reads."""
+        options = {
+            "--settings": self.settings,
+            "--set": self.overrides,
+            "--objective": self.objectives,
+            "--guard": self.guards,
+            "--primary": self.primary,
+            "--search": self.search,
+            "--trials": self.trials,
+            "--seed": self.seed,
+            "--work": self.work,
+            "--restart": self.restart,
+            "--pick": self.pick != "champion",
+            "--then": self.then,
+        }
+        return [name for name, given in options.items() if given not in (None, (), False)]
+
+    def read(self) -> Settings:
+        """The file, what is put over it, and then the options.
+
+        Raises:
+            ConfigError: One of them says what there is not.
+        """
+        from polyrank.config import override, read_yaml
+        from polyrank.fusion.tuning import Settings
+        from polyrank.fusion.tuning.written import read_guardrail, read_objective
+        from polyrank.schema import parse
+
+        tree: dict[str, Any] = {} if self.settings is None else read_yaml(self.settings)
+        for each in self.overrides:
+            override(tree, each)
+        if self.objectives:
+            tree["objectives"] = [read_objective(text).model_dump() for text in self.objectives]
+        if self.guards:
+            guards = [text for text in self.guards if text != "none"]
+            tree["guardrails"] = [read_guardrail(text).model_dump() for text in guards]
+        if self.primary is not None:
+            coded = ":" in self.primary
+            tree["primary"] = read_objective(self.primary).name if coded else self.primary
+        if self.seed is not None:
+            tree["seed"] = self.seed
+        if self.values:
+            tree["values"] = worths(self.values)
+        self._put_search(tree)
+        return parse(Settings, tree, where="" if self.settings is None else self.settings.name)
+
+    def _put_search(self, tree: dict[str, Any]) -> None:
+        from polyrank.fusion.tuning import SEARCHES
+
+        if self.search is not None:
+            if self.search not in SEARCHES:
+                raise ConfigError(
+                    f"--search got {self.search!r}, which is none",
+                    where="fuse",
+                    hint=suggest(self.search, SEARCHES),
+                )
+            tree["search"] = {"kind": self.search}
+        if self.trials is not None:
+            tree["search"] = {"kind": "cem", **tree.get("search", {}), "trials": self.trials}
+
+
+def worths(texts: Sequence[str]) -> dict[str, float]:
+    """``TASK=NUMBER`` words.
+
+    Raises:
+        ConfigError: A word of another form.
+    """
+    from polyrank.cli.bundles import named
+
+    numbers = {}
+    for name, text in named("--value", "TASK=NUMBER", texts).items():
+        try:
+            numbers[name] = float(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"--value got {text!r} for {name!r}, which is no number",
+                hint="Write --value TASK=NUMBER.",
+            ) from error
+    return numbers
+
+
+def run_search(
+    bundle: Path,
+    scorer: Scorer,
+    log: str | None,
+    asked: Asked,
+    part: str,
+    share: float | None,
+    apply: Path | None,
+) -> Bundle | None:
+    """Search, write and show; the bundle that ranks by what was picked, where it is to be written.
+
+    Raises:
+        ConfigError: No ranking holds every guardrail; what was found is written and shown.
+        InterruptedRun: It was stopped; likewise, and the same command goes on.
+    """
+    from polyrank.cli.bundles import warn_of_training_rows
+    from polyrank.cli.tables import console, show_value_model
+    from polyrank.cli.tuning_screen import show_asked, show_tuned
+
+    if log is None:
+        raise ConfigError(
+            "a search needs a log",
+            where="fuse",
+            hint="Write fuse BUNDLE LOG; or one of --init, --model FILE and --rollback.",
+        )
+    settings = asked.read()
+    warn_of_training_rows({bundle: scorer}, log, part)
+    folder = _folder(bundle, asked)
+    out = console()
+    with _progress(settings) as progress:
+        tuning = _tuned(
+            scorer, log, settings, folder, part, share, progress, lambda task: show_asked(out, task)
+        )
+    if asked.then is not None and tuning.tuned.complete:
+        tuning = _then(tuning, scorer, log, asked.then, share)
+    show_tuned(out, tuning.tuned)
+    _written(tuning, folder, scorer, bundle, log)
+    _refuse_unfinished(tuning)
+    if apply is None:
+        return None
+    found = tuning.applied(asked.pick)
+    show_value_model(out, found.values)
+    return found
+
+
+def _tuned(
+    scorer: Scorer,
+    log: str,
+    settings: Settings,
+    folder: Path,
+    part: str,
+    share: float | None,
+    progress: Callable[[int], None],
+    ready: Callable[[Task], None],
+) -> Tuning:
+    from polyrank.scoring import tune
+
+    return tune(
+        scorer,
+        log,
+        settings,
+        folder=folder,
+        part=part,
+        max_quarantine_share=share,
+        progress=progress,
+        ready=ready,
+    )
+
+
+def _then(tuning: Tuning, scorer: Scorer, log: str, then: str, share: float | None) -> Tuning:
+    from polyrank.scoring import checked_on
+
+    later, part = (log, then) if then in PARTS else (then, "all")
+    return checked_on(tuning, scorer, later, part=part, max_quarantine_share=share)
+
+
+def _folder(bundle: Path, asked: Asked) -> Path:
+    from polyrank.fusion.tuning import forget
+    from polyrank.storage import check_writable
+
+    bundle = bundle.absolute()
+    folder = asked.work or bundle.with_name(f"{bundle.name}-tuning")
+    check_writable(folder)
+    if asked.restart:
+        forget(folder)
+    return folder
+
+
+def _written(tuning: Tuning, folder: Path, scorer: Scorer, bundle: Path, log: str) -> None:
+    """The result and, where the extra is installed, its page."""
+    from polyrank.fusion.tuning.page import write_page
+
+    path = tuning.tuned.write(folder)
+    typer.echo(f"the result is {path}")
+    command = f"polyrank fuse {bundle} {log} --work {folder} --pick {{pick}} --apply FOLDER"
+    try:
+        page = write_page(
+            tuning.tuned, folder, tasks=scorer.bundle.schema.task_names, command=command
+        )
+    except ConfigError as error:  # without the extra there is no page
+        typer.echo(f"no page: {error}")
+        return
+    typer.echo(f"its page is {page}")
+
+
+def _refuse_unfinished(tuning: Tuning) -> None:
+    tuned, found = tuning.tuned, tuning.found
+    if not tuned.complete:
+        done = f"{len(tuned.trials):,} of {found.settings.search.trials:,} trials"
+        raise InterruptedRun(
+            f"the search was stopped after {done}",
+            where="fuse",
+            hint="The same command goes on from there.",
+        )
+    if tuned.champion is None:
+        raise ConfigError(
+            found.goals.told_missed(found.value_PK),
+            where="guardrails",
+            hint="Loosen a guardrail, widen `lower` and `upper`, or try more.",
+        )
+
+
+@contextmanager
+def _progress(settings: Settings) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("trials", total=settings.search.trials)
+        yield lambda done: bar.update(task, completed=done)
