@@ -105,7 +105,7 @@ class LoggedRows:
     """The reward that the bundle expects of a row."""
     weight_N: Floats
     cluster_N: NDArray[np.int64]
-    """Users; a request of no known user is one by itself."""
+    """Users; requests where the log knows none."""
     propensity_N: Floats
     """Of the place given those above; NaN where weights were drawn."""
     drawn: Mapping[str, Floats]
@@ -231,10 +231,6 @@ def _gathered(
 ) -> LoggedRows:
     """All rows, with what is known of each."""
     request_N = _numbered(rows.groups["request"])
-    user_N = rows.groups.get("user")
-    cluster_N = request_N
-    if user_N is not None:
-        cluster_N = np.where(user_N == NO_GROUP, -1 - request_N, user_N)
     place_N = _numbers(held, str(schema.keys.position))
     value = expected(schema, rows.predictions)
     return LoggedRows(
@@ -246,11 +242,11 @@ def _gathered(
         reward_N=_weighed(question.worth, {t: _outcome(schema, rows, t) for t in question.worth}),
         model_N=_weighed(question.worth, value),
         weight_N=np.ones(rows.num_rows) if rows.weights is None else rows.weights,
-        cluster_N=cluster_N,
+        cluster_N=rows.groups.get("user", request_N),
         propensity_N=_propensities(held, known, question, request_N, place_N),
         drawn={name: _numbers(held, DRAWN + name) for name in question.drawn},
         on=told,
-        clusters="requests" if user_N is None else "users",
+        clusters="users" if "user" in rows.groups else "requests",
     )
 
 
