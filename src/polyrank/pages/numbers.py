@@ -25,12 +25,14 @@ def number(
 ) -> str:
     """A number with some significant digits, or with some decimals where they are given.
 
-    Whole digits are never cut; NaN is an en dash, and an infinite number says so.
+    Whole digits are never cut, what rounds to nothing has no sign, and NaN is an en dash.
     """
     if math.isnan(value):
         return UNKNOWN
-    sign = MINUS if value < 0 else "+" if signed and value > 0 else ""
-    return sign + _magnitude(abs(value), digits, decimals)
+    text = _magnitude(abs(value), digits, decimals)
+    if not text.strip("0.,"):
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
 
 
 def short(value: float) -> str:
@@ -54,9 +56,12 @@ def interval(low: float, high: float, form: Callable[[float], str] = number) -> 
 def _magnitude(value: float, digits: int, decimals: int | None) -> str:
     if math.isinf(value):
         return "∞"
-    if decimals is None:
-        power = math.floor(math.log10(value)) if value else 0
-        if not _SMALLEST <= power < _LARGEST:
-            return f"{value:.{digits - 1}e}".replace("e-", f"e{MINUS}")
-        decimals = max(0, digits - 1 - power) if value else 0
-    return f"{value:,.{decimals}f}"
+    if decimals is not None:
+        return f"{value:,.{decimals}f}"
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if _SMALLEST <= power < _LARGEST:
+        return f"{value:,.{max(0, digits - 1 - power)}f}"
+    return f"{mantissa}e{power}".replace("-", MINUS)

@@ -16,13 +16,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 TASK_COLORS: Final = (
-    ("#0a8be6", "#7f97f0"),
+    ("#0a8be6", "#627ee3"),
     ("#a04e0c", "#ff8f66"),
     ("#00452f", "#a8f1d8"),
     ("#673e83", "#dfb8ff"),
     ("#98744e", "#ffce65"),
     ("#097c82", "#00adc0"),
-    ("#ac1f53", "#d3869a"),
+    ("#ac1f53", "#c37d8f"),
     ("#9877bd", "#b098ed"),
 )
 DASHES: Final = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 4), (2, 4))
