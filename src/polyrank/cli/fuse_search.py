@@ -15,8 +15,8 @@ from polyrank.errors import ConfigError, InterruptedRun, suggest
 
 if TYPE_CHECKING:
     from polyrank.bundle import Bundle
-    from polyrank.fusion.tuning import Settings, Task
-    from polyrank.scoring import Scorer, Tuning
+    from polyrank.fusion.tuning import Settings
+    from polyrank.scoring import Scorer, Then, Tuning
 
 PARTS = ("all", "train", "validation", "test")
 
@@ -140,6 +140,7 @@ def run_search(
     from polyrank.cli.bundles import warn_of_training_rows
     from polyrank.cli.tables import console, show_value_model
     from polyrank.cli.tuning_screen import show_asked, show_tuned
+    from polyrank.scoring import tune
 
     if log is None:
         raise ConfigError(
@@ -152,11 +153,17 @@ def run_search(
     folder = _folder(bundle, asked)
     out = console()
     with _progress(settings) as progress:
-        tuning = _tuned(
-            scorer, log, settings, folder, part, share, progress, lambda task: show_asked(out, task)
+        tuning = tune(
+            scorer,
+            log,
+            settings,
+            folder=folder,
+            part=part,
+            then=_then(log, asked.then),
+            max_quarantine_share=share,
+            progress=progress,
+            ready=lambda task: show_asked(out, task),
         )
-    if asked.then is not None and tuning.tuned.complete:
-        tuning = _then(tuning, scorer, log, asked.then, share)
     show_tuned(out, tuning.tuned)
     _written(tuning, folder, scorer, bundle, log)
     _refuse_unfinished(tuning)
@@ -167,35 +174,13 @@ def run_search(
     return found
 
 
-def _tuned(
-    scorer: Scorer,
-    log: str,
-    settings: Settings,
-    folder: Path,
-    part: str,
-    share: float | None,
-    progress: Callable[[int], None],
-    ready: Callable[[Task], None],
-) -> Tuning:
-    from polyrank.scoring import tune
+def _then(log: str, then: str | None) -> Then | None:
+    """A later log, or a part of this one."""
+    from polyrank.scoring import Then
 
-    return tune(
-        scorer,
-        log,
-        settings,
-        folder=folder,
-        part=part,
-        max_quarantine_share=share,
-        progress=progress,
-        ready=ready,
-    )
-
-
-def _then(tuning: Tuning, scorer: Scorer, log: str, then: str, share: float | None) -> Tuning:
-    from polyrank.scoring import checked_on
-
-    later, part = (log, then) if then in PARTS else (then, "all")
-    return checked_on(tuning, scorer, later, part=part, max_quarantine_share=share)
+    if then is None:
+        return None
+    return Then(log, then) if then in PARTS else Then(then)
 
 
 def _folder(bundle: Path, asked: Asked) -> Path:

@@ -128,19 +128,18 @@ def _at_end(tuned: Tuned) -> Iterator[str]:
 def _show_sensitivity(out: Console, tuned: Tuned) -> None:
     at = tuned.champion or tuned.start
     whose = "champion" if tuned.champion else "start"
-    show_title(out, f"\nchange when one weight of the {whose} is multiplied")
+    show_title(out, f"\nwhat changes when one weight of the {whose} is multiplied")
     cells = []
     for each in tuned.sensitivity:
-        row = [each.weight]
         for factor in NEARBY:
             place = each.factors.index(factor)
             pairs = zip(each.objectives[place], at.objectives, strict=True)
-            row += [signed(value - now) for value, now in pairs]
-            row.append("missed" if min(each.slacks[place], default=0.0) < 0 else "held")
-        cells.append(row)
+            changes = [signed(value - now) for value, now in pairs]
+            missed = sum(slack < 0 for slack in each.slacks[place])
+            told = f"{missed} missed" if missed else "held"
+            cells.append([each.weight, f"{factor:g}", *changes, told])
     names = [goal.name for goal in tuned.objectives]
-    headings = [f"{factor:g} x: {name}" for factor in NEARBY for name in (*names, "guardrails")]
-    show_cells(out, ("weight", *headings), cells, num_left=1)
+    show_cells(out, ("weight", "times", *names, "guardrails"), cells, num_left=1)
 
 
 def _show_later(out: Console, tuned: Tuned, later: Later) -> None:

@@ -31,7 +31,7 @@ from polyrank.scoring.off_policy_log import Question
 from polyrank.scoring.order import SCORE, TERM, Order
 from polyrank.scoring.scorer import PREFIX, Scorer
 from polyrank.scoring.slices import check_slices
-from polyrank.scoring.tuning import Tuning, checked_on, tune
+from polyrank.scoring.tuning import Then, Tuning, tune
 
 __all__ = [
     "PREFIX",
@@ -46,6 +46,7 @@ __all__ = [
     "Question",
     "Replay",
     "Scorer",
+    "Then",
     "TorchEngine",
     "Tuning",
     "calibrate_on",
@@ -53,7 +54,6 @@ __all__ = [
     "calibration_config",
     "check_evaluation",
     "check_slices",
-    "checked_on",
     "columns_of",
     "compare_scorers",
     "equal_start",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from polyrank.bundle import Bundle
 from polyrank.config import read_yaml
@@ -30,6 +30,13 @@ from polyrank.scoring.order import Order, expected
 from polyrank.scoring.scorer import Scorer
 
 WHERE = "start"
+
+
+class Then(NamedTuple):
+    """Rows of a log."""
+
+    log: Any
+    part: str = "all"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +112,7 @@ def tune(
     *,
     folder: Path | None = None,
     part: str = "all",
+    then: Then | None = None,
     max_quarantine_share: float | None = None,
     progress: Callable[[int], None] = lambda done: None,
     ready: Callable[[Task], None] = lambda task: None,
@@ -117,71 +125,60 @@ def tune(
         settings: What is raised and held, and how weights are searched.
         folder: Where trials are kept as they are made, to go on from; it exists. Null: nowhere.
         part: The part of the log by the split of the bundle's run; "all": every row.
+        then: Rows on which today's, the knee's and the champion's ranking are measured at the end.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
         progress: Told the number of trials after each batch.
         ready: Told what is tuned, with resolved settings, before the search.
 
     Raises:
         ConfigError: A setting names what is not there, or is not that of the folder's trials.
-        DataError: The log is refused, or says nothing about an objective.
+        DataError: A log is refused, or says nothing about an objective.
     """
     given = _given(settings.start)
     orders = [Order.of(scorer.bundle)]
     if given is not None:
         given[0].check(scorer.bundle.schema.task_names, where=settings.start)
         orders.append(Order(schema=scorer.bundle.schema, model=given[0], demotion=given[1]))
-    found = replay(scorer, log, orders, part=part, max_quarantine_share=max_quarantine_share)
-    model, demotion = given or _start(scorer.bundle, found, settings)
-    task = Task(
+    found, later = (
+        None
+        if each is None
+        else replay(
+            scorer, each.log, orders, part=each.part, max_quarantine_share=max_quarantine_share
+        )
+        for each in (Then(log, part), then)
+    )
+    assert found is not None
+    task = _task(scorer.bundle, found, given or _start(scorer.bundle, found, settings), settings)
+    checked = None if later is None else as_replayed(later)
+    task = task.with_settings(settings.resolved(task.log, checked))
+    if checked is not None:
+        task.check_defined(checked)
+    ready(task)
+    searched = search(task, folder, progress)
+    tuned = told(searched)
+    if later is not None and checked is not None and tuned.complete:
+        today_N = later.score(orders[0]).score_N
+        tuned = tuned.model_copy(update={"later": check_later(searched, tuned, checked, today_N)})
+    source = str(log) if isinstance(log, str | Path) else "a table"
+    return Tuning(bundle=scorer.bundle, log=found, source=source, found=searched, tuned=tuned)
+
+
+def _task(
+    bundle: Bundle,
+    found: Replay,
+    start: tuple[ValueModel, Demotion | None],
+    settings: Settings,
+) -> Task:
+    model, demotion = start
+    order = Order.of(bundle)
+    return Task(
         log=as_replayed(found),
         model=model,
         demotion=demotion,
-        today_N=found.score(orders[0]).score_N,
-        today_weights=_today_weights(orders[0], model, demotion),
+        today_N=found.score(order).score_N,
+        today_weights=_today_weights(order, model, demotion),
         settings=settings,
-        bundle=scorer.bundle.version,
-    )
-    task = task.with_settings(settings.resolved(task.log))
-    ready(task)
-    searched = search(task, folder, progress)
-    return Tuning(
-        bundle=scorer.bundle,
-        log=found,
-        source=str(log) if isinstance(log, str | Path) else "a table",
-        found=searched,
-        tuned=told(searched),
-    )
-
-
-def checked_on(
-    tuning: Tuning,
-    scorer: Scorer,
-    log: Any,
-    *,
-    part: str = "all",
-    max_quarantine_share: float | None = None,
-) -> Tuning:
-    """The same tuning with what today's, the champion's and the knee's ranking do to later rows.
-
-    Raises:
-        DataError: The log is refused, or a goal is undefined on it.
-    """
-    order = Order.of(scorer.bundle)
-    tuned_order = Order(
-        schema=scorer.bundle.schema,
-        model=tuning.found.ranking.model,
-        demotion=tuning.found.ranking.demotion,
-    )
-    found = replay(
-        scorer, log, [order, tuned_order], part=part, max_quarantine_share=max_quarantine_share
-    )
-    later = check_later(tuning.found, tuning.tuned, as_replayed(found), found.score(order).score_N)
-    return Tuning(
-        bundle=tuning.bundle,
-        log=tuning.log,
-        source=tuning.source,
-        found=tuning.found,
-        tuned=tuning.tuned.model_copy(update={"later": later}),
+        bundle=bundle.version,
     )
 
 

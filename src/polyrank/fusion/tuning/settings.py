@@ -110,15 +110,19 @@ class Settings(Declared):
             raise Faults([("resamples", "must be 0 or at least 40. A 95 % interval needs them")])
         return self
 
-    def resolved(self, log: Replayed) -> Settings:
-        """With the defaults of this log written out.
+    def resolved(self, log: Replayed, later: Replayed | None = None) -> Settings:
+        """With the defaults written out.
+
+        Args:
+            log: What is searched on.
+            later: Rows on which the choice will be checked, on which defaults are defined as well.
 
         Raises:
             ConfigError: The log has no groups, or its schema no task that is measured by default.
         """
         objectives = self.objectives
         if objectives is None:
-            found = [each for each in _measures(log) if _good(log.schema, each)]
+            found = [each for each in _measures(log, later) if _good(log.schema, each)]
             if not found:
                 raise ConfigError(
                     "no binary task with a label above 0 that is not bad: nothing to raise",
@@ -128,7 +132,8 @@ class Settings(Declared):
             objectives = tuple(found[:MOST_BY_DEFAULT])
         guardrails = self.guardrails
         if guardrails is None:
-            guardrails = tuple(_kept(log.schema, each) for each in _measures(log, durations=True))
+            held = _measures(log, later, durations=True)
+            guardrails = tuple(_kept(log.schema, each) for each in held)
         tree = self.model_dump() | {"objectives": objectives, "guardrails": guardrails}
         return Settings(**tree)
 
@@ -147,8 +152,10 @@ def _kept(schema: Schema, objective: AnyObjective) -> Hold:
     return Hold(of=objective, at_most=2 - KEPT)
 
 
-def _measures(log: Replayed, *, durations: bool = False) -> list[NDCG | GAUC]:
-    """Of each task that it is defined for on this log, the measure that is held by default."""
+def _measures(
+    log: Replayed, later: Replayed | None, *, durations: bool = False
+) -> list[NDCG | GAUC]:
+    """Of each task that it is defined for on these logs, the measure that is held by default."""
     groups = log.rows.groups
     if not groups:
         raise ConfigError(
@@ -161,8 +168,9 @@ def _measures(log: Replayed, *, durations: bool = False) -> list[NDCG | GAUC]:
         each = NDCG(task=task.name) if "request" in groups else GAUC(task=task.name)
         if task.kind == "binary" or (durations and task.kind in each.kinds):
             try:
-                each.credits(log)
+                for rows in (log, later) if later is not None else (log,):
+                    each.credits(rows)
             except DataError:
-                continue  # it never happens on this log
+                continue  # it never happens there
             found.append(each)
     return found

@@ -52,6 +52,15 @@ class Task:
         """The same with others."""
         return replace(self, settings=settings)
 
+    def check_defined(self, log: Replayed) -> None:
+        """Refuse rows on which a goal of resolved settings is undefined.
+
+        Raises:
+            DataError: One is.
+        """
+        for each in Goals.of(self.settings, log.schema).measures:
+            each.credits(log)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Searched:
