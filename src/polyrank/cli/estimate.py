@@ -107,6 +107,7 @@ def estimate(
         worth=_worth(reward), places=places, propensity=propensity, randomised=randomised
     )
     chosen, share = _estimator(estimator, cap), max_quarantine_share
+    warn_of_training_rows({bundle: scorer}, log, part)
     if jitter is None:
         found = estimate_log(
             scorer,
@@ -132,7 +133,6 @@ def estimate(
             part=part,
             max_quarantine_share=share,
         )
-    warn_of_training_rows({bundle: scorer}, log, part)
     if as_json:
         typer.echo(found.to_json())
     else:
@@ -248,15 +248,19 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _orders(bundle: Bundle, files: Sequence[Path]) -> dict[str, Order]:
-    """The ranking in force and those of the files, each by its path."""
+    """The ranking in force and those of the files, by name or, where two share it, by path."""
     from polyrank.errors import ConfigError
     from polyrank.scoring import Order
 
     orders = {IN_FORCE: Order.of(bundle)}
+    stems = [file.stem for file in files]
     for file in files:
-        if str(file) in orders:
-            raise ConfigError(f"--model names {file} twice", hint="Leave one out.")
-        orders[str(file)] = _order(bundle.schema, file)
+        name = str(file) if stems.count(file.stem) > 1 else file.stem
+        if name in orders:
+            raise ConfigError(
+                f"--model names {name!r} twice", where="estimate", hint="Leave one out."
+            )
+        orders[name] = _order(bundle.schema, file)
     return orders
 
 
