@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, counted
 from polyrank.evaluation import MAX_SLICE_VALUES
 from polyrank.schema import Schema
 
@@ -119,9 +119,13 @@ def _by_rows(column: Any, seen: pa.Table) -> Slice:
     names = [_NONE]
     for code in range(1, 4):
         own = rows_N[codes_N == code]
-        told = f"{own.min():,.0f} to {own.max():,.0f} rows" if len(own) else f"third {code}"
-        names.append(told)
+        names.append(_told(own) if len(own) else f"third {code}")
     return Slice(codes_N=codes_N, names=tuple(names))
+
+
+def _told(rows_K: NDArray[np.float64]) -> str:
+    least, most = int(rows_K.min()), int(rows_K.max())
+    return counted(most, "row") if least == most else f"{least:,} to {most:,} rows"
 
 
 def _by_age(column: Any, time: Any, seen: pa.Table) -> Slice:
