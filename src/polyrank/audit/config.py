@@ -53,6 +53,9 @@ class AuditConfig(Declared):
     """One seed on a sample of users. That can only warn."""
     sample: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Share of users that ``quick`` takes; of requests or rows where the log has no users."""
+    evidence: bool = True
+    """Look at gradients and affinity in joint runs: those of the first seed, or of all with
+    ``transfer: affinity``. A look changes no bit of a run."""
     jobs: PositiveInt | None = None
     """Runs at a time; null: as many as cores and memory allow."""
     threads: PositiveInt = 1

@@ -6,9 +6,8 @@ Shapes: N rows of the part.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from polyrank._version import __version__
 from polyrank.audit.config import Part
 from polyrank.audit.memory import peak_bytes
+from polyrank.audit.probe import EvidenceProbe, read_log
 from polyrank.audit.results import Predictions, Result, Timing
 from polyrank.audit.variants import Variant
 from polyrank.config import RunConfig
@@ -30,7 +30,6 @@ from polyrank.layers import cost_of
 from polyrank.model import RankingModel
 from polyrank.schema import Schema, Task
 from polyrank.training import Observer, Prepared, train
-from polyrank.training.journal import LOG
 from polyrank.training.records import TIMING
 from polyrank.training.validation import BATCH, Truth
 
@@ -48,6 +47,8 @@ class Job:
     seed: int
     config: RunConfig
     """All of its run."""
+    looked_at: bool = False
+    """Whether gradients and affinity are looked at; decides nothing."""
 
     def identity(self, data: str, part: Part) -> dict[str, Any]:
         """What decides its result.
@@ -119,12 +120,13 @@ def run_job(
     """
     began, began_cpu = time.monotonic(), time.process_time()
     work.mkdir(parents=True, exist_ok=True)
-    found = train(job.config, bench.prepared, work, resume="auto", observer=observer)
+    probe = EvidenceProbe() if job.looked_at else None
+    found = train(job.config, bench.prepared, work, resume="auto", observer=observer, probe=probe)
     trained = time.monotonic()
     predictions = predict(found.model, bench.log, job.variant.tasks)
     predicted = time.monotonic() - trained
     metrics, reasons = measure(bench, job.config.schema_, predictions)
-    cost = cost_of(found.model)
+    cost, log = cost_of(found.model), read_log(work)
     result = Result(
         role=job.variant.role,
         kind=job.variant.kind,
@@ -140,7 +142,7 @@ def run_job(
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         weights=weights_of(found.model),
-        records=tuple(_records(work / LOG)),
+        records=tuple(without_timing(log)),
         timing=Timing(
             seconds=time.monotonic() - began,
             cpu_seconds=time.process_time() - began_cpu,
@@ -148,6 +150,7 @@ def run_job(
             predict_seconds=predicted,
             rows_per_second=bench.log.num_rows / predicted if predicted > 0 else 0.0,
             peak_bytes=peak_bytes(),
+            records=tuple(record.get(TIMING, {}) for record in log),
         ),
     )
     return result, predictions
@@ -225,6 +228,7 @@ def weights_of(model: RankingModel) -> str:
     return found.hexdigest()
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield {key: value for key, value in json.loads(line).items() if key != TIMING}
+def without_timing(log: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The records of a run's log, as far as they are the same each time."""
+    for record in log:
+        yield {key: value for key, value in record.items() if key != TIMING}

@@ -6,6 +6,7 @@ as soon as it can.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -13,16 +14,17 @@ from math import ceil
 import numpy as np
 import torch
 
-from polyrank.audit.calibration import Calibration
+from polyrank.audit.calibration import Calibration, clock_of
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.jobs import Bench, Job
 from polyrank.audit.memory import cores, free_bytes
-from polyrank.audit.results import DIED, Result, Store, require_same
+from polyrank.audit.results import DIED, Result, Store, Timing, require_same
 from polyrank.audit.variants import KINDS, Changes, Variant, variants_of
 from polyrank.config import RunConfig, Select
 from polyrank.layers import cost_of
 from polyrank.model import RankingModel
 from polyrank.training import Prepared
+from polyrank.training.distributed import choose_device
 from polyrank.training.stopping import choose_criterion
 from polyrank.training.validation import Truth
 
@@ -32,6 +34,8 @@ COPIES = 8
 """Of a network's parameters that training holds at a time, at most: weights, gradients, two
 moments, and what a checkpoint is written from."""
 MOST_OF_MEMORY = 0.8
+START_SECONDS = 5.0
+"""Of a worker, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +87,10 @@ def plan_of(
         ConfigError: A result was made from something else; every key that changed is named.
     """
     tasks = config.schema_.task_names
+    transfer = audit.transfer_of(config)
     variants = variants_of(
         tasks,
-        transfer=audit.transfer_of(config),
+        transfer=transfer,
         small_twins=audit.small_twins,
         remedies=remedies if audit.remedies else (),
     )
@@ -97,7 +102,14 @@ def plan_of(
         small_budget=_small_budget(config, bench.prepared) if audit.small_twins else None,
     )
     jobs = tuple(
-        Job(variant=variant, seed=seed, config=changes.apply(variant, seed))
+        Job(
+            variant=variant,
+            seed=seed,
+            config=changes.apply(variant, seed),
+            looked_at=audit.evidence
+            and variant.kind == "joint"
+            and (seed == config.seed or transfer == "affinity"),
+        )
         for seed in audit.run_seeds(config.seed)
         for variant in sorted(variants, key=lambda variant: KINDS.index(variant.kind))
     )
@@ -123,7 +135,7 @@ def workers_of(config: RunConfig, audit: AuditConfig, prepared: Prepared, jobs: 
         return max(1, min(audit.jobs, jobs))
     by_memory = int(free_bytes() * MOST_OF_MEMORY // _worker_bytes(config, prepared))
     by_cores = cores() // audit.threads
-    if config.training.device == "cuda":
+    if choose_device(config.training.device).type == "cuda":
         by_cores = 1
     return max(1, min(by_cores, by_memory, jobs))
 
@@ -135,7 +147,7 @@ def estimate(
     done = [result.timing for result in plan.results.values() if result.timing is not None]
     runs = len(plan.waiting)
     if done:
-        each = float(np.mean([timing.seconds for timing in done]))
+        each = float(np.mean([alone(timing, config) for timing in done]))
         peak = max(timing.peak_bytes for timing in done)
         source = f"{len(done)} finished runs"
     else:
@@ -145,10 +157,16 @@ def estimate(
     return Estimate(
         runs=runs,
         workers=workers,
-        seconds=ceil(runs / workers) * each,
+        seconds=START_SECONDS + ceil(runs / workers) * each,
         peak_bytes=workers * peak,
         source=source,
     )
+
+
+def alone(timing: Timing, config: RunConfig) -> float:
+    """The seconds of a run on a core that nobody else uses."""
+    own = clock_of(config) is time.process_time
+    return timing.cpu_seconds if own else timing.seconds
 
 
 def _small_budget(config: RunConfig, prepared: Prepared) -> int:

@@ -171,4 +171,6 @@ def _comparison(own: Comparison) -> dict[str, Any]:
 def _result(result: Result) -> dict[str, Any]:
     tree = asdict(result)
     del tree["identity"], tree["records"]
+    if tree["timing"] is not None:
+        del tree["timing"]["records"]
     return tree

@@ -29,6 +29,7 @@ from polyrank.storage import (
     jsonio,
     open_committed,
 )
+from polyrank.training.records import TIMING
 
 RUNS = "runs"
 """In the audit's folder."""
@@ -63,6 +64,8 @@ class Timing:
     """Of predicting them."""
     peak_bytes: int
     """Most memory that its process had held by then, of earlier runs, too."""
+    records: tuple[Mapping[str, Any], ...] = ()
+    """Of each record of the run's log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,14 @@ class Result:
     def key(self) -> tuple[str, int]:
         """Role and seed."""
         return self.role, self.seed
+
+    @property
+    def log(self) -> tuple[Mapping[str, Any], ...]:
+        """The run's log, with its timing."""
+        times = () if self.timing is None else self.timing.records
+        return tuple(
+            {**record, TIMING: time} for record, time in zip(self.records, times, strict=True)
+        )
 
     def losses(self, task: str) -> tuple[tuple[int, float], ...]:
         """Steps and mean training losses since the one before."""
@@ -159,7 +170,9 @@ class Store:
         except ArtefactError:
             return None
         tree |= {"tasks": tuple(tree["tasks"]), "records": tuple(records)}
-        return Result(**tree, timing=None if timing is None else Timing(**timing))
+        if timing is not None:
+            timing = Timing(**{**timing, "records": tuple(timing["records"])})
+        return Result(**tree, timing=timing)
 
     def predictions(self, role: str, seed: int) -> Predictions:
         """Those of a finished run.

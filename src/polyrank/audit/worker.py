@@ -23,7 +23,7 @@ from polyrank.audit.jobs import Bench, Job, part_of, run_job
 from polyrank.audit.results import Result, Store
 from polyrank.audit.variants import Variant
 from polyrank.config import RunConfig
-from polyrank.errors import DivergedError, InterruptedRun, PolyrankError
+from polyrank.errors import InterruptedRun, PolyrankError, StorageError
 from polyrank.schema import parse
 from polyrank.training import Observer, Record, RunPlan, reopen
 from polyrank.training.malloc import tune_allocator
@@ -61,6 +61,9 @@ def main() -> None:
         except InterruptedRun:
             say({"kind": "stopped"})
             return
+        except StorageError as error:
+            say({"kind": "refused", "message": str(error)})
+            return
 
 
 def _listen(inbox: queue.Queue[dict[str, Any]]) -> None:
@@ -93,6 +96,7 @@ def job_message(job: Job, work: Path) -> dict[str, Any]:
         "variant": {"kind": variant.kind, "tasks": list(variant.tasks), "name": variant.name},
         "seed": job.seed,
         "config": job.config.tree(),
+        "looked_at": job.looked_at,
         "work": str(work),
     }
 
@@ -119,7 +123,7 @@ def _do(message: dict[str, Any], bench: Bench, folder: Path, say: Say) -> None:
         return
     given = message["variant"]
     variant = Variant(kind=given["kind"], tasks=tuple(given["tasks"]), name=given["name"])
-    job = Job(variant=variant, seed=message["seed"], config=config)
+    job = Job(variant=variant, seed=message["seed"], config=config, looked_at=message["looked_at"])
     work = Path(message["work"])
     result = _result(job, bench, folder, work, say)
     with suppress(FileNotFoundError):
@@ -132,7 +136,9 @@ def _result(job: Job, bench: Bench, folder: Path, work: Path, say: Say) -> Resul
     store = Store(folder)
     try:
         result, predictions = run_job(job, bench, work, _Progress(say))
-    except DivergedError as error:
+    except (InterruptedRun, StorageError):
+        raise
+    except PolyrankError as error:
         result = failure(job, bench, error.code, str(error))
         store.write(result)
     else:

@@ -133,10 +133,10 @@ def _show_plan(plan: Plan, left: Estimate | None) -> None:
     if left is None:
         out.print("all of them are there")
         return
+    time, memory = told_seconds(left.seconds), told_bytes(left.peak_bytes)
     out.print(
-        f"{counted(left.runs, 'run')} to do, {left.workers} at a time: at most about "
-        f"{told_seconds(left.seconds)} and {told_bytes(left.peak_bytes)} of memory, going by "
-        f"{left.source}",
+        f"{counted(left.runs, 'run')} to do, {left.workers} at a time: at most about {time} on "
+        f"cores that nobody else uses, and {memory} of memory, going by {left.source}",
         soft_wrap=True,
     )
 
