@@ -247,6 +247,18 @@ def test_a_start_outside_the_log_is_refused(first_row: int) -> None:
         Feed(FeedConfig(**SMALL)).tables(10, first_row=first_row)
 
 
+def test_the_default_log_is_what_it_was_before_there_were_experiments() -> None:
+    """Keys and labels to the bit; real numbers to what another machine's exp may change."""
+    names = ("user_id", "item_id", "request_id", "time_ms", "position")
+    labels = ("click", "long_view", "purchase", "like", "report")
+    log = make_log(2_000)
+    whole = [log[name].fill_null(-1).to_numpy().astype("<i8") for name in (*names, *labels)]
+    digest = hashlib.sha256(np.column_stack(whole).tobytes()).hexdigest()
+    assert digest == "a0bdfb153538d68ec79f29ea44f3827e0ffd8ebc4edeca9c308965ea67448d46"
+    assert np.nansum(column(log, "watch_time_s")) == pytest.approx(12328.780955, rel=1e-6)
+    assert column(log, "truth_satisfaction").sum() == pytest.approx(1070.798936, rel=1e-6)
+
+
 def _digest(table: pa.Table) -> str:
     """SHA-256 of the Arrow bytes of a table of one chunk."""
     sink = pa.BufferOutputStream()

@@ -58,8 +58,8 @@ def simulate(
     began = time.perf_counter()
     config = _config(feed, settings, days, seed, split=split)
     more = _more(bundles)
+    _check_reference(reference, more)
     experiment, arms = _prepared(config, more, quiet=quiet)
-    _check_reference(reference, arms)
     with _days(config.experiment.days, quiet=quiet) as report:
         course = experiment.run(arms, report)
     findings = find(course, reference)
@@ -106,9 +106,11 @@ def _more(bundles: list[str]) -> dict[str, Policy]:
     return found
 
 
-def _check_reference(reference: str, arms: Mapping[str, Policy]) -> None:
+def _check_reference(reference: str, more: Mapping[str, Policy]) -> None:
     from polyrank.errors import ConfigError, suggest
+    from polyrank.simulation.experiment import ARMS
 
+    arms = (*ARMS, *more)
     if reference not in arms:
         raise ConfigError(f"--reference names no arm: {reference!r}", hint=suggest(reference, arms))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from polyrank.cli.numbers import number
 from polyrank.cli.tables import show_cells, show_title
+from polyrank.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,16 +36,18 @@ def show_findings(
     out: Console, found: Findings, config: SimulationConfig, users: Mapping[str, int]
 ) -> None:
     """Arms, their differences from the reference, the verdicts, and what came of the story."""
-    days = config.experiment.days
-    show_title(out, f"What came of 100 requests, and on how many of {days} days a user came back")
+    days = counted(config.experiment.days, "day")
+    show_title(out, f"What came of 100 requests, and on how many of {days} a user came back")
     rows = [[arm, *_values(values)] for arm, values in found.values.items()]
     show_cells(out, ["arm", *HEADINGS.values()], rows, num_left=1)
     background = config.experiment.returns.background_play_s
     quick = config.experiment.returns.quick_exit_s
     _note(out, f"quick exits: left before {quick:g} s, background: played for {background:g} s or")
-    _note(out, "more, and neither satisfied; watch time: seconds a request; unsatisfied: share of")
-    _note(out, "watch time in views that did not satisfy; returns: of every user at the start")
-    _note(out, f"{_who(users, config)}, {days} days, {config.rows:,} impressions to learn from")
+    _note(
+        out, "more, and neither satisfied; watch time: seconds a request; unsatisfied: its share in"
+    )
+    _note(out, "views that did not satisfy; returns: days, mean of all users that an arm was given")
+    _note(out, f"{_who(users, config)}, {days}, {config.rows:,} impressions to learn from")
     show_title(out, f"\nDifference from {found.reference}, in percent of it")
     rows = [[arm, *map(_difference, effects.values())] for arm, effects in found.effects.items()]
     show_cells(out, ["arm", *HEADINGS.values()], rows, num_left=1)

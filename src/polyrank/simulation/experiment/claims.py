@@ -113,16 +113,20 @@ def _beyond(name: str, text: str, effect: Effect, limit: float, *, above: bool =
 
 def _launched(found: Experiment) -> Claim:
     answers = {verdict.guardrail.metric: verdict.answer for verdict in found.guardrails}
-    broken = [metric for metric, answer in answers.items() if answer == "fail"]
     answer: Answer = "not shown"
     if found.launch:
         answer = "holds"
-    elif found.primary.answer == "worse" or broken:
+    elif found.primary.answer == "worse" or "fail" in answers.values():
         answer = "fails"
-    each = ", ".join(f"{metric} {told}" for metric, told in answers.items())
+    told = [f"returns {found.primary.answer}"]
+    for outcome in ("fail", "undecided"):
+        those = [metric for metric, each in answers.items() if each == outcome]
+        told += [f"{outcome}: {', '.join(those)}"] if those else []
+    if set(answers.values()) == {"pass"}:
+        told.append("all guardrails pass")
     return Claim(
         name="verdict",
         text="tuned has more returns than logging and holds the guardrails",
         answer=answer,
-        told=f"returns {found.primary.answer}; {each}",
+        told="; ".join(told),
     )
