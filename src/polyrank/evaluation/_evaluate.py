@@ -59,7 +59,7 @@ def evaluate(
         DataError: A label or prediction the metrics are not defined for.
     """
     chosen = choose_metrics(tasks, metrics)
-    parts = {column: _split(observations, column) for column in slices}
+    parts = {column: split_by(observations, column) for column in slices}
     bootstrap = Bootstrap.of(observations, resamples, seed, confidence)
     rows: list[EvaluationRow] = []
     for task in tasks:
@@ -178,7 +178,7 @@ def _interval(bootstrap: Bootstrap, values_R: Floats, point: Measure, biased: bo
     return shifted if shifted.reason else shifted._replace(lower=max(0.0, shifted.lower))
 
 
-def _split(observations: Observations, column: str) -> tuple[list[str], Ints]:
+def split_by(observations: Observations, column: str) -> tuple[list[str], Ints]:
     """The names of a column's values and the code of each row."""
     if column not in observations.slices:
         hint = suggest(column, observations.slices)
