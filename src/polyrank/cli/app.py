@@ -44,6 +44,7 @@ _VERBS = (
     validate,
     explain,
     train,
+    audit,
     calibrate,
     fuse,
     estimate,
