@@ -17,7 +17,7 @@ both. The estimate is the mean over S seeds, of variance (alpha + gamma) / S + b
 
 Why not draw seeds in the bootstrap, too: drawing 5 of 5 gives (S - 1) / S of their variance and
 nothing of t's tails. Where seeds make most of the difference, such intervals of 95 % hold the truth
-in 80 %.
+in 83 % (`python -m tests.audit.verdict_rates`).
 
 Shapes: S seeds, R replicates.
 """
