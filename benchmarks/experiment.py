@@ -140,15 +140,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--page", action="store_true", help="run nothing")
+    parser.add_argument("--every", type=int, default=1, help="of several processes: their number")
+    parser.add_argument("--of", type=int, default=0, help="and which this one is, from 0")
     asked = parser.parse_args()
     lines = asked.out / "experiment.jsonl"
     done = _done(lines)
-    for number in range(0 if asked.page else asked.draws):
+    for number in range(asked.of, 0 if asked.page else asked.draws, asked.every):
         if number not in done:
-            done[number] = run(number)
+            record = run(number)
             with lines.open("a") as out:
-                out.write(json.dumps(done[number]) + "\n")
-            print(f"draw {number}: {done[number]['cpu_s']:.0f} CPU s", flush=True)
+                out.write(json.dumps(record) + "\n")
+            print(f"draw {number}: {record['cpu_s']:.0f} CPU s", flush=True)
+    done = _done(lines)
     write_page([done[number] for number in sorted(done)], asked.out)
 
 
