@@ -123,7 +123,8 @@ def test_lists_as_long_as_they_come() -> None:
     log = worlds.replayed(rows.predictions, rows.labels, rows.masks, request_N, request_N)
     rng = np.random.default_rng(0)
     measures = [each for each in MEASURES if isinstance(each, NDCG | GAUC)]
-    for score_N in (rng.integers(0, 9, 600) * 1.0, rng.random(600), np.zeros(600)):
+    scores: tuple[Floats, ...] = (rng.integers(0, 9, 600) / 1.0, rng.random(600), np.zeros(600))
+    for score_N in scores:
         found = Meter(log, measures).of_scores(score_N[None])[0]
         assert found == pytest.approx([by_metric(log, m, score_N) for m in measures], abs=1e-9)
 

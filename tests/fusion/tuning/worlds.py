@@ -15,14 +15,14 @@ from polyrank.schema import Binary, Duration, Keys, Numeric, Schema
 
 TASKS = ("click", "like", "purchase", "report", "watch")
 SCHEMA = Schema(
-    features=[Numeric(name="x")],
-    tasks=[
+    features=(Numeric(name="x"),),
+    tasks=(
         Binary(name="click"),
         Binary(name="like", keep_rate=0.5),
         Binary(name="purchase", within="click"),
         Binary(name="report", sign="bad"),
         Duration(name="watch", unit="s"),
-    ],
+    ),
     keys=Keys(request="request", user="user"),
 )
 START = {"click": 1.0, "like": 2.0, "purchase": 4.0, "report": -3.0, "watch": 0.1}
