@@ -96,6 +96,26 @@ def test_other_ways_to_ask(bundle: Path, log: Path, model: Path) -> None:
     assert "its weights, each drawn within 18.0% of it for every request" in screen
 
 
+def test_what_is_not_told_says_why(bundle: Path, log: Path, tmp_path: Path) -> None:
+    """A ranking that is refused, and two that agree nearly everywhere."""
+    for name, terms in (
+        ("one", "click: 1"),
+        ("same", "click: 1, like: .001"),
+        ("far", "click: -1"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(f"{{kind: weighted_sum, terms: {{{terms}}}}}")
+    words = ("fuse", bundle, "--model", tmp_path / "one.yaml", "--apply", tmp_path / "bundle")
+    succeed(*words)
+    models = ("--model", tmp_path / "same.yaml", "--model", tmp_path / "far.yaml")
+    screen = succeed(
+        "estimate", tmp_path / "bundle", log, *models, *KNOWN[:4], "--temperature", ".9"
+    )
+    lines = screen.splitlines()
+    value, beyond = (line.split() for line in lines if line.startswith("far "))
+    assert (value, beyond) == (["far", "-"], ["far"])
+    assert any(line.startswith("far: off-policy: snips: importances of place") for line in lines)
+
+
 def test_rows_that_were_trained_on_are_told(trained: Path, bundle: Path) -> None:
     words = ("estimate", bundle, trained / "train.parquet", *KNOWN[:-1], 9)
     outcome = run(*words)

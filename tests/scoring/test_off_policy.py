@@ -409,6 +409,7 @@ def test_what_is_refused_of_drawn_weights() -> None:
 
     refused(log.drop_columns("weight_like"), "there is no column 'weight_like'")
     refused(log, "needs what a model expects of lists", estimator=DoublyRobust())
+    refused(log, r"snips: importances rest on \d+\.\d effective .* the one that logged\.$")
     far = {"far": Order(schema=feeds.schema(), weights={"click": 2.0, "like": 5.0})}
     refused(log, "the log draws it from 0.7 to 1.3, which does not hold", orders=far)
     other = {"other": Order(schema=feeds.schema(), model=BY_CLICK)}

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from polyrank.fusion.off_policy import (
     Estimator,
     Logged,
 )
+from tests.fusion.off_policy.feed import feed_logs
 from tests.fusion.off_policy.world import world
 
 Floats = NDArray[np.float64]
 UNCUT = 1e6
 ROWS = 12_000
+REQUESTS = 1_000
 SHOWN: tuple[Estimator, ...] = (
     IPS(),
     ClippedIPS(cap=UNCUT),
@@ -112,6 +115,26 @@ def lines(num_logs: int) -> Iterator[str]:
         )
 
 
+def list_lines(num_logs: int) -> Iterator[str]:
+    """Of the simulated feed: the first place as served, and three places of noisy rankings."""
+    feed = feed_logs(num_logs, REQUESTS)
+    for places, temperature in ((1, 0.0), (3, 1.0)):
+        truth = feed.truth(places, temperature)
+        yield (
+            f"feed: {num_logs} logs of {REQUESTS} requests, places {places}, temperature "
+            f"{temperature}, truth {truth:.4f}, logged {feed.click_RK[:, :places].mean():.4f}"
+        )
+        logs = [feed.log(number, places, temperature, 0.3) for number in range(num_logs)]
+        for estimator in (IPS(), SNIPS(), DoublyRobust()):
+            found = measured(estimator, range(num_logs), logs.__getitem__, truth)
+            one = found.estimates[0]
+            yield (
+                f"{estimator.kind}: bias {found.bias:+.4f} ({found.bias_in_errors:+.1f} errors), "
+                f"spread {found.spread:.4f}, coverage {found.coverage:.3f}, effective "
+                f"{one.effective_rows:.0f} of {one.rows}, refused {found.refused}"
+            )
+
+
 def rarely_held(num_logs: int, rows: int) -> tuple[float, float]:
     """The coverage of IPS that refuses nothing it can put a number to, and how often it does."""
     held, told = 0, 0
@@ -129,5 +152,6 @@ def rarely_held(num_logs: int, rows: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    for line in lines(int(sys.argv[1]) if len(sys.argv) > 1 else 2000):
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    for line in chain(lines(number), list_lines(number // 4)):
         sys.stdout.write(line + "\n")

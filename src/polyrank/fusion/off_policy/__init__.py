@@ -13,6 +13,20 @@
 >>> round(estimate.effective_rows / estimate.rows, 2)
 0.61
 
+Whole lists, drawn by score and noise, tell of other rankings:
+
+>>> from polyrank.fusion.off_policy import PlackettLuce, RankedLog
+>>> lists = RankedLog(
+...     request_N=np.array([7, 7, 7]),
+...     place_N=np.array([1.0, 2.0, 3.0]),
+...     propensity_N=np.array([1 / 3, 1 / 2, 1]),  # in uniformly random order
+...     reward_N=np.array([1.0, 0.0, 0.0]),
+...     places=2,
+... )
+>>> warm = lists.under(np.array([2.0, 1.0, 0.0]), PlackettLuce(temperature=1.0))
+>>> warm.importance_N.round(2).tolist()  # three times exp(2) / (exp(2) + exp(1) + 1), ...
+[2.0, 2.92]
+
 A log gets such chances where each request's weights are drawn:
 
 >>> from polyrank.fusion.off_policy import WeightJitter
