@@ -63,12 +63,9 @@ def multiples() -> Figure:
         .encode(x="step:Q", y="loss:Q", color=alt.Color("task:N", scale=colors.color()))
         for task in colors.tasks
     ]
-    data: dict[str, list[Value]] = {
-        "step": [1, 2, 1, 2],
-        "loss": [3.0, 2.0, 2.0, 1.0],
-        "task": ["click"] * 2 + ["like"] * 2,
-    }
-    return Figure("two", "Both tasks", "Both fall.", "Two lines.", data, charts)
+    tasks: list[Value] = ["click", "click", "like", "like"]
+    data: dict[str, list[Value]] = {"step": [1, 2, 1, 2], "loss": [3.0, 2.0, 2.0, 1.0]}
+    return Figure("two", "Both tasks", "Both fall.", "Two lines.", data | {"task": tasks}, charts)
 
 
 def page(task: str = "click") -> Page:

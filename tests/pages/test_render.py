@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polyrank.pages import Figure, Page, Prose, Section, Table
+from polyrank.pages import Figure, Page, Prose, Section, Table, code
 from polyrank.pages.render import render
 from tests.pages.sample import HOSTILE, LOSSES, STEPS, curve, multiples, page
 
@@ -94,6 +94,12 @@ def test_figures_carry_their_numbers_and_what_is_missing_is_null() -> None:
     assert data["columns"]["step"] == STEPS
     assert data["columns"]["loss"] == [*LOSSES[:2], None]
     assert all("data" not in spec or spec["data"] == {"name": "rows"} for spec in data["specs"])
+
+
+@pytest.mark.parametrize("name", ["click", "a`b", "`", "``a", "`a`", "<b>`"])
+def test_any_name_stands_as_code_in_a_sentence(name: str) -> None:
+    tree = Tree(render(Page("", f"Both {code(name)} and {code('x')}.", [])))
+    assert [text for _, text in tree.all("code")] == [name, "x"]
 
 
 def test_a_page_without_figures_has_no_chart_library() -> None:

@@ -37,6 +37,7 @@ from polyrank.pages.blocks import (
     Prose,
     Section,
     Table,
+    code,
 )
 from polyrank.pages.charts import rows
 from polyrank.pages.extra import require_report
@@ -58,6 +59,7 @@ __all__ = [
     "Table",
     "TaskColors",
     "TaskName",
+    "code",
     "interval",
     "number",
     "percent",

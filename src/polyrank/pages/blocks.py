@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
@@ -22,9 +23,20 @@ class Chart(Protocol):
         """Its Vega-Lite specification."""
 
 
+def code(text: str) -> str:
+    """A user's text for a sentence, to be set as code, backticks in it or not.
+
+    >>> code("click"), code("a`b")
+    ('`click`', '`` a`b ``')
+    """
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"`{text}`"
+
+
 @dataclass(frozen=True)
 class Prose:
-    """Paragraphs; a word between backticks is set as code."""
+    """Paragraphs; a word between backticks is set as code (``code`` does it for any text)."""
 
     block: ClassVar[str] = "prose"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ROWS = "rows"
 _PNG_WIDTH = 760
 _PNG_PER_ROW = 3
+_LEGEND_WIDTH = 130  # of an entry, as in page.js
 
 
 def rows() -> alt.NamedData:
@@ -66,12 +67,19 @@ def png(figure: Figure) -> bytes:
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
         "padding": 16,
-        "config": {**chart_config(), "background": "white", "autosize": "pad"},
+        "config": _config(width),
         "datasets": datasets,
         **(charts[0] if len(charts) == 1 else _beside(charts)),
     }
     image: bytes = vl_convert.vegalite_to_png(in_light(json.dumps(specification)), scale=2)
     return image
+
+
+def _config(width: int) -> dict[str, Any]:
+    config = chart_config()
+    legend = {**config["legend"], "columns": _PNG_WIDTH // _LEGEND_WIDTH, "labelLimit": 400}
+    axis = {**config["axis"], "titleLimit": width}
+    return {**config, "legend": legend, "axis": axis, "background": "white", "autosize": "pad"}
 
 
 def _beside(charts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-_CODE = re.compile(r"`([^`]+)`")
+_CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 
 
 def render(page: Page) -> str:
@@ -96,8 +96,14 @@ def _hash(text: str) -> str:
 def _with_code(text: str) -> Markup:
     from markupsafe import Markup, escape
 
-    marked = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    marked = _CODE.sub(_code, str(escape(text)))
     return Markup(marked)  # noqa: S704 - escaped above
+
+
+def _code(found: re.Match[str]) -> str:
+    text = found[2]
+    padded = len(found[1]) > 1 and text[0] == text[-1] == " "
+    return f"<code>{text[1:-1] if padded else text}</code>"
 
 
 def _figure_json(figure: Figure) -> Markup:

@@ -146,7 +146,6 @@ def chart_config() -> dict[str, Any]:
             "symbolSize": 90,
             "symbolOpacity": 1,
             "gradientLength": 200,
-            "columns": {"expr": "max(1, floor(width / 130))"},
         },
         "title": {
             "anchor": "start",

@@ -117,12 +117,29 @@ window.polyrank = (() => {
 
   async function draw(figure, place) {
     const spec = structuredClone(figure.specs[place]);
-    spec.config = figure.config;
+    spec.config = fitted(figure.config, figure.panels[place].clientWidth);
     spec.datasets = { ...spec.datasets, rows: figure.rows.map((row, at) => ({ ...row, place: at })) };
     figure.views[place]?.finalize();
     const result = await window.vegaEmbed(figure.panels[place], spec, options);
     figure.views[place] = result;
-    return result.view;
+  }
+
+  async function drawAll(figure) {
+    await Promise.all(figure.panels.map((_, place) => draw(figure, place)));
+    figure.drawn?.();
+  }
+
+  /** What must be cut or wrapped to stay inside the panel. */
+  function fitted(config, width) {
+    return {
+      ...config,
+      axis: { ...config.axis, titleLimit: width - 60 },
+      title: { ...config.title, limit: width - 10 },
+      legend: {
+        ...config.legend, columns: Math.max(1, Math.floor((width - 50) / 130)),
+        labelLimit: Math.min(220, width - 80), titleLimit: width - 80,
+      },
+    };
   }
 
   function read(root, config) {
@@ -155,7 +172,7 @@ window.polyrank = (() => {
       if (details.open && !place.firstChild) place.append(table(figure));
     });
     if (figure.panels.length > 1) legend(figure);
-    await Promise.all(figure.panels.map((_, place) => draw(figure, place)));
+    await drawAll(figure);
     if (figure.behaviour) await behaviours[figure.behaviour.name](figure);
   }
 
@@ -179,9 +196,18 @@ window.polyrank = (() => {
   });
 
   async function startAll(config) {
+    let width = innerWidth, waiting;
+    addEventListener("resize", () => {
+      clearTimeout(waiting);
+      if (innerWidth === width) return;
+      waiting = setTimeout(() => {
+        width = innerWidth;
+        Object.values(figures).forEach(drawAll);
+      }, 150);
+    });
     for (const root of document.querySelectorAll("figure.chart")) await start(root, config);
     document.documentElement.dataset.ready = "yes";
   }
 
-  return { behaviours, figures, element, shown, say, draw, startAll };
+  return { behaviours, figures, element, shown, say, drawAll, startAll };
 })();

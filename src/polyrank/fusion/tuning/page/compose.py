@@ -17,7 +17,7 @@ from polyrank.fusion.tuning.page.tables import (
 )
 from polyrank.fusion.tuning.page.verdict import verdict
 from polyrank.fusion.tuning.result import Tuned
-from polyrank.pages import Block, Code, Facts, Page, Prose, Section, TaskColors, number
+from polyrank.pages import Block, Code, Facts, Page, Prose, Section, TaskColors, code, number
 
 _LARGE = 4  # numbers that stand out
 _SHORT = 12  # digits of a fingerprint
@@ -32,8 +32,8 @@ def composed(tuned: Tuned, *, tasks: Sequence[str] | None, command: str | None) 
         tone=found.tone,
         kind=f"polyrank · tuning of a {tuned.kind.replace('_', ' ')}",
         sections=list(_sections(tuned, TaskColors(_tasks(tuned, tasks)), command)),
-        note=f"Bundle `{tuned.bundle[:_SHORT]}`. All numbers of this page, and every trial, stand "
-        "in `tuning.json` beside it.",
+        note=f"Bundle {code(tuned.bundle[:_SHORT])}. Every trial, and all numbers of this page, "
+        "stand in `tuning.json` beside it.",
     )
 
 
@@ -48,13 +48,20 @@ def _sections(tuned: Tuned, colors: TaskColors, command: str | None) -> list[Sec
     if tuned.sensitivity:
         sections.append(Section("Sensitivity", [sensitivity(tuned, colors)]))
     course = [hypervolume(tuned)] if tuned.hypervolume.trials else []
-    settings = Code(as_yaml(tuned.settings), "Settings, as they were used")
+    settings = Code(as_yaml(_given(tuned.settings)), "Settings, as they were used")
     return [*sections, Section("The search", [_search(tuned), *course, settings])]
 
 
 def _tasks(tuned: Tuned, tasks: Sequence[str] | None) -> list[str]:
     read = [task for goal in goals(tuned).values() for task in goal.tasks]
     return list(dict.fromkeys([*(tasks or ()), *read]))
+
+
+def _given(tree: object) -> object:
+    """Without what was left open."""
+    if isinstance(tree, dict):
+        return {key: _given(value) for key, value in tree.items() if value not in (None, {})}
+    return [_given(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 def _headline(best: Evidence) -> Facts:

@@ -120,9 +120,12 @@ def _panel(
 
     names = [goal.name for goal in objectives]
     hues = [objective_color(goal, colors) for goal in objectives]
-    color = alt.Color("objective:N", scale=alt.Scale(domain=names, range=hues), title=None)
+    scale = alt.Scale(domain=names, range=hues)
+    line = alt.Legend(title=None, symbolType="stroke", symbolSize=350, symbolStrokeWidth=2.5)
+    color = alt.Color("objective:N", scale=scale, legend=line)
+    filled = alt.Color("objective:N", scale=scale, legend=None)
     dashes = [list(DASHES[place % len(DASHES)]) for place in range(len(names))]
-    dash = alt.StrokeDash("objective:N", scale=alt.Scale(domain=names, range=dashes), title=None)
+    dash = alt.StrokeDash("objective:N", scale=alt.Scale(domain=names, range=dashes), legend=line)
     base = (
         alt.Chart(rows(), title=weight)
         .transform_filter(alt.FieldEqualPredicate(field="weight", equal=weight))
@@ -149,6 +152,6 @@ def _panel(
             ],
         )
     )
-    fill = alt.condition(alt.FieldEqualPredicate(field="held", equal=True), color, alt.value(PAGE))
+    fill = alt.condition(alt.FieldEqualPredicate(field="held", equal=True), filled, alt.value(PAGE))
     points = base.mark_point(filled=False, size=36, strokeWidth=1.5).encode(fill=fill)
     return alt.layer(base.mark_line(strokeWidth=1.75).encode(strokeDash=dash), points)

@@ -5,6 +5,7 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
   const data = figure.behaviour.data;
   const [panel] = figure.panels;
   const dim = new Set(data.dim);
+  const around = new Set(data.around);
   const seen = figure.rows.flatMap((row, place) => (dim.has(row.role) ? [] : [place]));
   const today = figure.rows.find((row) => row.role === "today");
   const named = Object.keys(data.told);
@@ -57,11 +58,17 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
   }
 
   function domain(name) {
-    const rows = all.checked ? figure.rows : seen.map((place) => figure.rows[place]);
-    const values = rows.map((row) => row[name]).filter((value) => value !== null);
+    const values = figure.rows.filter((row) => all.checked || around.has(row.role)).map((row) => row[name]).filter((value) => value !== null);
     const low = Math.min(...values), high = Math.max(...values);
     const margin = data.margin * (high - low) || 1;
     return [low - margin, high + margin];
+  }
+
+  function outside(row) {
+    return [across, up].some(({ value: name }) => {
+      const [low, high] = domain(name);
+      return row[name] !== null && (row[name] < low || row[name] > high);
+    });
   }
 
   async function redraw() {
@@ -72,8 +79,7 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
         encoding[channel].scale.domain = domain(select.value);
       }
     }
-    await polyrank.draw(figure, 0);
-    ready();
+    await polyrank.drawAll(figure);
   }
 
   // Points on the front take the keyboard: one of them by Tab, the others by the arrow keys.
@@ -121,6 +127,11 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
 
   function pick(place, { quiet = false } = {}) {
     picked = place;
+    if (outside(figure.rows[place])) {
+      all.checked = true;
+      redraw();
+      return;
+    }
     figure.views[0].view.signal("picked", place).run();
     if (![...point.options].some((option) => option.value === String(place))) listPoints();
     point.value = String(place);
@@ -186,5 +197,6 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
         element("button", { type: "button", className: "copy" }, "Copy"))));
   }
 
+  figure.drawn = ready;
   ready();
 };

@@ -47,7 +47,8 @@ LOOKS = {
     "champion": _Look(ACCENT, _STAR, 330, (0, -22)),
 }
 """How each role is drawn, from the back to the front."""
-_DIM = {"misses a guardrail", "dominated"}
+_DIM = ("misses a guardrail", "dominated")
+_AROUND = ("front", "today", "nearest", "knee", "champion")  # what the axes show at first
 
 
 class _Row(NamedTuple):
@@ -141,7 +142,7 @@ def _chart(tuned: Tuned, table: Sequence[_Row]) -> Chart:
     x, y = list(titles)[:2]
     roles = [role for role in LOOKS if role in columns["role"]]
     named = list(named_points(tuned))
-    seen = [place for place, row in enumerate(table) if row.role not in _DIM]
+    seen = [place for place, row in enumerate(table) if row.role in _AROUND]
     base = alt.Chart(rows()).encode(
         x=alt.X(f"{x}:Q", title=titles[x], scale=_scale([columns[x][place] for place in seen])),
         y=alt.Y(f"{y}:Q", title=titles[y], scale=_scale([columns[y][place] for place in seen])),
@@ -158,7 +159,9 @@ def _chart(tuned: Tuned, table: Sequence[_Row]) -> Chart:
         tooltip=_tooltip(tuned),
     )
     picked = alt.param(name="picked", value=-1)  # the place of a row
-    ring = base.mark_point(filled=False, color=INK, size=520, strokeWidth=2).add_params(picked)
+    ring = base.mark_point(filled=False, color=INK, size=520, strokeWidth=2, clip=True).add_params(
+        picked
+    )
     return alt.layer(
         *(_marks(points, role) for role in roles),
         ring.transform_filter("datum.place === picked"),
@@ -171,7 +174,7 @@ def _marks(points: alt.Chart, role: str) -> alt.Chart:
     if role in _DIM:
         marks = points.mark_point(clip=True, opacity=0.55, size=size)
     else:
-        marks = points.mark_point(stroke=PAGE, strokeWidth=1, size=size)
+        marks = points.mark_point(clip=True, stroke=PAGE, strokeWidth=1, size=size)
     kept: alt.Chart = marks.transform_filter(_is(role))
     return kept
 
@@ -183,7 +186,7 @@ def _by_role(roles: list[str], values: Sequence[str]) -> alt.Scale:
 
 
 def _scale(values: Sequence[Value]) -> alt.Scale:
-    """Around what is not dim, as the page's script does after it."""
+    """Around the front, as the page's script does after it."""
     import altair as alt
 
     numbers = [value for value in values if isinstance(value, float)]
@@ -202,8 +205,8 @@ def _label(base: alt.Chart, role: str) -> Any:
     import altair as alt
 
     dx, dy = LOOKS[role].shift
-    text = base.mark_text(dx=dx, dy=dy, fontWeight=600).encode(text=alt.value(role))
-    return text.transform_filter(_is(role))
+    text = base.mark_text(clip=role not in _AROUND, dx=dx, dy=dy, fontWeight=600)
+    return text.encode(text=alt.value(role)).transform_filter(_is(role))
 
 
 def _tooltip(tuned: Tuned) -> list[alt.Tooltip]:
@@ -230,7 +233,8 @@ def _data(tuned: Tuned, command: str | None) -> dict[str, object]:
     model, _ = parse_value_model(tuned.model, where="tuning")
     return {
         "axes": _axes(tuned),
-        "dim": sorted(_DIM),
+        "dim": _DIM,
+        "around": _AROUND,
         "margin": _MARGIN,
         "objectives": [goal.name for goal in tuned.objectives],
         "guardrails": [

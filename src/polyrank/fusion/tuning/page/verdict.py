@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from polyrank.fusion.tuning.page.changes import Change, Evidence, Standing, evidence
 from polyrank.fusion.tuning.result import Tuned
+from polyrank.pages import code
 
 Tone = Literal["good", "bad", "neutral"]
 _NAMED = 3  # goals in a sentence
@@ -45,7 +46,7 @@ def _champion(tuned: Tuned, best: Evidence) -> Verdict:
 
 def _told(change: Change) -> str:
     interval = f" (interval {change.interval()})" if change.interval() else ""
-    name = f"`{change.goal.name}`"
+    name = code(change.goal.name)
     if change.difference == 0:
         return f"leaves {name} as it is{interval}"
     verb = "raises" if change.difference > 0 else "lowers"
@@ -56,12 +57,12 @@ def _told(change: Change) -> str:
 def _held(standings: Sequence[Standing]) -> str:
     if len(standings) > _NAMED:
         return f", and holds all {len(standings)} guardrails"
-    levels = [f"`{one.rail.goal.name}` at {one.level()}" for one in standings]
+    levels = [f"{code(one.rail.goal.name)} at {one.level()}" for one in standings]
     return f", and keeps {_and(levels)}" if levels else ""
 
 
 def _misses(standings: Sequence[Standing]) -> str:
-    missed = [f"`{one.rail.name}` by {one.distance()}" for one in standings if not one.held]
+    missed = [f"{code(one.rail.name)} by {one.distance()}" for one in standings if not one.held]
     return _and(missed) if missed else ""
 
 
@@ -72,8 +73,6 @@ def _tone(directions: Sequence[int]) -> Tone:
 
 
 def _nothing_holds(tuned: Tuned, best: Evidence) -> Verdict:
-    if tuned.nearest is None:
-        return Verdict("No trial was finished, so there is nothing to choose from.", "bad")
     every = "the guardrail" if len(tuned.guardrails) == 1 else "every guardrail"
     misses = _misses(best.standings())
     return Verdict(f"No weights hold {every}: the nearest misses {misses}.", "bad")

@@ -1,0 +1,391 @@
+"""The page of a search, in words, in numbers and in a real browser."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator
+from ruamel.yaml import YAML
+
+from polyrank.fusion import (
+    ByContext,
+    Expression,
+    Factor,
+    Linear,
+    Product,
+    Rank,
+    RankEnsemble,
+    ValueModel,
+    WeightedSum,
+    parse_value_model,
+)
+from polyrank.fusion.tuning import Trial, Tuned
+from polyrank.fusion.tuning.page import write_page
+from polyrank.fusion.tuning.page.applied import PLACE, template
+from polyrank.fusion.tuning.page.changes import evidence
+from polyrank.fusion.tuning.page.compose import composed
+from polyrank.fusion.tuning.page.front import MAX_POINTS, front
+from polyrank.fusion.tuning.page.verdict import verdict
+from polyrank.fusion.tuning.result import Gain, Gains
+from polyrank.pages import Figure, Table
+from tests.fusion.tuning.searched import NAMES, searched
+from tests.pages.browser import Opened, chromium, opened
+from tests.pages.sample import HOSTILE
+
+ANSWER = "#figure-front .answer"
+COMMAND = "polyrank fuse here --pick {pick}"
+HOSTILE_NAMES = ("<script>alert(1)<script>", "<!--", "'\"`&lt;", "{{7*7}}")
+
+
+@pytest.fixture(scope="module")
+def tuned() -> Tuned:
+    return searched()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def written(tuned: Tuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tuned, tmp_path_factory.mktemp("tuned"), tasks=NAMES, command=COMMAND)
+
+
+def with_gain(tuned: Tuned, lower: float | None, upper: float | None, **told: Any) -> Tuned:
+    """As if the champion raised the primary goal of 100 by 3.1, and held 99.4 % of the first
+    guardrail's goal and 90 % of the other's."""
+    assert tuned.primary is not None
+    assert tuned.champion is not None
+    row = Gain(
+        goal=tuned.primary, today=100, picked=103.1, difference=3.1, lower=lower, upper=upper
+    )
+    gains = Gains(of="champion", drawn="user", units=9, resamples=40, confidence=0.95, rows=(row,))
+    shares = zip(tuned.guardrails, (0.994, 0.9), strict=True)
+    slacks = tuple(
+        (share * rail.today - rail.limit) * (1 if rail.side == "at_least" else -1)
+        for rail, share in shares
+    )
+    champion = tuned.champion.model_copy(update={"slacks": slacks})
+    changed = {"gains": gains, "champion": champion, "later": None, **told}
+    return tuned.model_copy(update=changed)
+
+
+LEAD = (
+    "On the rows that it was chosen on, the champion raises "
+    "`value@5 of click + 6 like + 15 share + -40 report` by 3.10 %"
+)
+HELD = (
+    ", and keeps `ndcg@10 of click` at 99.4 % of today's "
+    "and `value@5 of report` at 90.0 % of today's."
+)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "sentence", "tone"),
+    [
+        (2.2, 4.0, f"{LEAD} (interval +2.20 % to +4.00 %){HELD}", "good"),
+        (-0.5, 4.0, f"{LEAD}, which may be nothing (interval −0.50 % to +4.00 %){HELD}", "neutral"),
+        (None, None, f"{LEAD}{HELD}", "neutral"),
+    ],
+)
+def test_the_verdict_says_what_is_raised_and_what_is_held(
+    tuned: Tuned, lower: float | None, upper: float | None, sentence: str, tone: str
+) -> None:
+    found = verdict(with_gain(tuned, lower, upper))
+    assert (found.sentence.replace("\N{NO-BREAK SPACE}", " "), found.tone) == (sentence, tone)
+
+
+def test_the_verdict_says_when_it_is_bad_news(tuned: Tuned) -> None:
+    worse = verdict(with_gain(tuned, -4.0, -2.0))
+    assert worse.tone == "bad"
+    stopped = verdict(with_gain(tuned, 2.2, 4.0, complete=False))
+    assert stopped.sentence.endswith("The search was stopped before its last trial.")
+    everything = verdict(with_gain(tuned, 2.2, 4.0, primary=None))
+    assert all(f"`{goal.name}`" in everything.sentence for goal in tuned.objectives)
+    free = with_gain(tuned, 2.2, 4.0, guardrails=())
+    assert free.champion is not None
+    free = free.model_copy(
+        update={
+            "champion": free.champion.model_copy(update={"slacks": ()}),
+            "today": free.today.model_copy(update={"slacks": ()}),
+        }
+    )
+    assert "keeps" not in verdict(free).sentence
+
+
+def test_later_rows_decide_and_what_they_miss_is_said(tuned: Tuned) -> None:
+    assert tuned.later is not None
+    assert tuned.later.champion is not None
+    limit, slack = tuned.later.limits[0], -0.01
+    champion = tuned.later.champion.model_copy(update={"slacks": (slack, 1.0)})
+    missed = tuned.model_copy(
+        update={"later": tuned.later.model_copy(update={"champion": champion})}
+    )
+    found = verdict(missed)
+    today = limit + tuned.later.today.slacks[0]
+    assert found.sentence.startswith("On rows on which nothing was chosen, the champion")
+    assert found.sentence.endswith(
+        f"but misses `{tuned.guardrails[0].name}` by {1 / today:.2f}\N{NO-BREAK SPACE}% of today's."
+    )
+    assert found.tone == "bad"
+
+
+def test_where_nothing_holds_the_page_says_by_how_much(tmp_path: Path) -> None:
+    none = searched(at_least=1.3, later=False, resamples=0)
+    assert none.champion is None
+    assert none.nearest is not None
+    found = verdict(none)
+    rail = none.guardrails[0]
+    share = f"{-100 * none.nearest.slacks[0] / rail.today:.2f}\N{NO-BREAK SPACE}%"
+    assert f"the nearest misses `{rail.name}` by {share} of today's" in found.sentence
+    assert found.tone == "bad"
+    page = composed(none, tasks=None, command=None)
+    assert [section.title for section in page.sections] == [
+        "Result",
+        "Choose a point",
+        "Sensitivity",
+        "The search",
+    ]
+    roles = set(front(none, None).data["role"])
+    assert roles == {"misses a guardrail", "today", "start", "nearest"}
+
+
+def test_tables_have_the_numbers_that_were_measured(tuned: Tuned) -> None:
+    assert tuned.later is not None
+    assert tuned.later.gains is not None
+    assert tuned.gains is not None
+    later, search = evidence(tuned)
+    for best, gains in ((later, tuned.later.gains), (search, tuned.gains)):
+        before, after = best.values(best.points["today"]), best.values(best.points["champion"])
+        for row in gains.rows:
+            assert before[row.goal] == pytest.approx(row.today, rel=1e-9)
+            assert after[row.goal] == pytest.approx(row.picked, rel=1e-9)
+    tables = [
+        block
+        for section in composed(tuned, tasks=None, command=None).sections
+        for block in section.blocks
+        if isinstance(block, Table)
+    ]
+    goals, rails, weights, *_ = tables
+    row = tuned.later.gains.rows[0]
+    change = f"{100 * row.difference / row.today:+.2f}\N{NO-BREAK SPACE}%".replace("-", "−")
+    assert change in goals.rows[0]
+    assert [line[0] for line in rails.rows] == [rail.name for rail in tuned.guardrails]
+    assert [line[0] for line in weights.rows] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        WeightedSum(terms={"click": 1.0, "like": {"weight": -2.0, "lower": 0.1, "power": 0.5}}),  # type: ignore[dict-item]
+        Product(terms={"click": Factor(weight=1.0, plus=0.1), "like": Factor(weight=0.3)}),
+        RankEnsemble(terms={"click": Rank(weight=2.0), "like": Rank(weight=1.0, beta=0.5)}),
+        Linear(weights={"click": 1.0, "like": 2.0}, on="logits", intercept=0.1),
+        Expression(expression="click * a + like * b - 0.123456789", weights={"a": 1.0, "b": 2.0}),
+        ByContext(
+            column="surface",
+            values={"feed": WeightedSum(terms={"click": 1.0})},
+            default=WeightedSum(terms={"click": 1.0, "like": 2.0}),
+        ),
+    ],
+    ids=lambda model: model.kind,
+)
+def test_the_model_to_copy_is_the_model_of_the_trial(model: ValueModel) -> None:
+    names = list(model.tunable)
+    wanted = {name: -1e-7 / (place + 3) for place, name in enumerate(names)}
+    text = template(model, names)
+    for place, name in enumerate(names):
+        assert text.count(PLACE.format(place)) == 1
+        text = text.replace(PLACE.format(place), repr(wanted[name]))
+    found, demotion = parse_value_model(YAML(typ="safe", pure=True).load(text), where="copied")
+    assert (found, demotion) == (model.tuned(wanted), None)
+
+
+def test_of_very_many_trials_the_front_is_kept_and_the_rest_is_thinned(tuned: Tuned) -> None:
+    more = [
+        Trial(number=number, weights=one.weights, objectives=one.objectives, slacks=one.slacks)
+        for number, one in enumerate(tuned.trials * 20)
+    ]
+    figure = front(tuned.model_copy(update={"trials": tuple(more)}), None)
+    data = figure.data
+    shown = {number for number in data["trial"] if number is not None}
+    assert set(tuned.front) <= shown
+    assert MAX_POINTS - 5 <= len(data["role"]) <= MAX_POINTS + 5
+    assert f"{len(more) - len(shown):,} trials behind the front are left out" in figure.caption
+
+
+def test_the_front_shows_every_trial_and_names_those_with_a_name(tuned: Tuned) -> None:
+    figure = front(tuned, None)
+    assert tuned.champion is not None
+    lines = list(zip(*figure.data.values(), strict=True))
+    by_trial = {line[1]: line for line in lines if line[1] is not None}
+    assert by_trial.keys() == set(range(len(tuned.trials)))
+    for trial in tuned.trials:
+        numbers = (*trial.objectives, *trial.slacks, *trial.weights)
+        assert by_trial[trial.number][2:] == numbers
+    roles = {number: line[0] for number, line in by_trial.items()}
+    assert roles[tuned.champion.trial] == "champion"
+    named = {"start", "knee", "champion"}
+    assert {n for n, role in roles.items() if role == "front"} == {
+        number for number in tuned.front if roles[number] not in named
+    }
+    assert all(
+        (role == "misses a guardrail") == (not tuned.trials[number].feasible)
+        for number, role in roles.items()
+        if role not in named
+    )
+
+
+def model_shown(found: Opened) -> dict[str, float]:
+    """The weights of the model that the page shows."""
+    text = found.page.locator(f"{ANSWER} figure.code code").last.inner_text()
+    terms = YAML(typ="safe", pure=True).load(text)["terms"]
+    return {name: term["weight"] for name, term in terms.items()}
+
+
+def weights_of(tuned: Tuned, number: int) -> dict[str, float]:
+    return dict(zip(tuned.weights, tuned.trials[number].weights, strict=True))
+
+
+def select(found: Opened, label: str) -> Locator:
+    return found.page.locator(".controls select").nth(["Across", "Up", "Point"].index(label))
+
+
+def test_the_page_asks_for_nothing_and_fits_every_window(browser: Browser, written: Path) -> None:
+    with opened(browser, written, width=380, color_scheme="dark") as found:
+        assert found.sideways() <= 0
+        found.page.set_viewport_size({"width": 1400, "height": 900})
+        found.page.wait_for_function(
+            "document.querySelector('#figure-front svg').clientWidth > 900"
+        )
+        assert found.sideways() <= 0
+        found.page.set_viewport_size({"width": 380, "height": 900})
+        found.page.wait_for_function(
+            "document.querySelector('#figure-front svg').clientWidth < 380"
+        )
+        assert found.sideways() <= 0
+        assert (found.said, found.asked) == ([], [])
+    assert written.stat().st_size < 2_000_000
+
+
+def test_points_are_reached_by_keyboard_and_show_their_weights(
+    browser: Browser, written: Path, tuned: Tuned
+) -> None:
+    assert tuned.champion is not None
+    assert tuned.champion.trial is not None
+    with opened(browser, written) as found:
+        page = found.page
+        assert model_shown(found) == weights_of(tuned, tuned.champion.trial)
+        assert f"{COMMAND.replace('{pick}', 'champion')}" in page.locator(ANSWER).inner_text()
+        page.get_by_label("Zoom out to all trials").focus()
+        page.keyboard.press("Tab")
+        focused = "document.activeElement.getAttribute('aria-label')"
+        assert page.evaluate(focused) == f"champion, trial {tuned.champion.trial}"
+        page.keyboard.press("ArrowLeft")
+        label = str(page.evaluate(focused))
+        number = int(label.removeprefix("knee, ").removeprefix("trial "))
+        assert number != tuned.champion.trial
+        assert model_shown(found) == weights_of(tuned, number)
+        assert page.locator(f"{ANSWER} h4").inner_text().lower() == label
+        assert page.locator("#status").inner_text() == label
+        assert page.locator(".panel [tabindex='0'][aria-pressed='true']").count() == 1
+        assert (found.said, found.asked) == ([], [])
+
+
+# A trial that misses a guardrail, and that no other covers.
+MISSING = """() => {
+  const all = [...document.querySelectorAll("#figure-front .mark-symbol path")];
+  all[0].scrollIntoView({ block: "center" });
+  const wanted = all.find((one) => {
+    const box = one.getBoundingClientRect();
+    const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    return top === one && one.__data__.datum.role === "misses a guardrail";
+  });
+  wanted.id = "wanted";
+  return wanted.__data__.datum.trial;
+}"""
+
+
+def test_axes_and_points_are_chosen(browser: Browser, written: Path, tuned: Tuned) -> None:
+    with opened(browser, written) as found:
+        answer = found.page.locator(ANSWER)
+        select(found, "Up").select_option(label=f"weight: {NAMES[2]}")
+        found.page.wait_for_selector(f"#figure-front text:has-text('weight: {NAMES[2]}')")
+        number = found.page.evaluate(MISSING)
+        found.page.locator("#wanted").click()
+        assert model_shown(found) == weights_of(tuned, number)
+        assert "missed" in answer.inner_text()
+        select(found, "Point").select_option(label="today")
+        assert model_shown(found) == dict(zip(NAMES, tuned.today.weights or (), strict=True))
+        assert COMMAND[:10] not in answer.inner_text()
+        missed = next(n for n, slack in enumerate(tuned.trials[0].slacks) if slack < 0)
+        select(found, "Up").select_option(label=f"slack: {tuned.guardrails[missed].name}")
+        assert not found.page.get_by_label("Zoom out to all trials").is_checked()
+        start = "start, trial 0"
+        select(found, "Point").select_option(label=start)
+        found.page.wait_for_selector(f"{ANSWER} h4:has-text('{start}')")
+        assert found.page.get_by_label("Zoom out to all trials").is_checked()
+        assert (found.said, found.asked) == ([], [])
+
+
+def test_the_file_of_the_front_has_its_numbers(
+    browser: Browser, written: Path, tuned: Tuned
+) -> None:
+    with opened(browser, written, accept_downloads=True) as found:
+        with found.page.expect_download() as waiting:
+            found.page.locator("#figure-front .download").click()
+        text = Path(waiting.value.path()).read_text()
+    head, *lines = csv.reader(StringIO(text))
+    assert head[:3] == ["Role", "Trial", tuned.objectives[0].name]
+    numbers = {int(line[1]): tuple(map(float, line[2:])) for line in lines if line[1]}
+    assert numbers == {
+        one.number: (*one.objectives, *one.slacks, *one.weights) for one in tuned.trials
+    }
+
+
+def test_names_that_would_like_to_be_scripts_stay_text(browser: Browser, tmp_path: Path) -> None:
+    tuned = searched(HOSTILE_NAMES, trials=120, resamples=0)
+    goal = tuned.objectives[0].model_copy(update={"name": HOSTILE, "unit": HOSTILE})
+    log = tuned.log.model_copy(update={"on": HOSTILE})
+    told = tuned.today.model_copy(update={"told": HOSTILE})
+    hostile = tuned.model_copy(
+        update={
+            "objectives": (goal, *tuned.objectives[1:]),
+            "primary": HOSTILE,
+            "log": log,
+            "today": told,
+            "later": None,
+            "bundle": HOSTILE,
+            "settings": {HOSTILE: HOSTILE},
+        }
+    )
+    path = write_page(hostile, tmp_path, command=HOSTILE)
+    with opened(browser, path, width=380) as found:
+        select(found, "Point").select_option(label="today")
+        found.page.locator("#figure-front .mark-symbol path").last.hover(force=True)
+        assert HOSTILE in found.page.locator(ANSWER).inner_text()
+        assert HOSTILE in found.page.locator(".verdict").inner_text()
+        assert found.page.locator("img").count() == 0
+        assert found.sideways() <= 0
+        assert (found.said, found.asked) == ([], [])
+
+
+@pytest.mark.nightly
+def test_figures_are_written_as_images_where_asked(tuned: Tuned, tmp_path: Path) -> None:
+    write_page(tuned, tmp_path, figures=True)
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    figures = [
+        block
+        for section in composed(tuned, tasks=None, command=None).sections
+        for block in section.blocks
+        if isinstance(block, Figure)
+    ]
+    assert names == {f"{figure.name}.png" for figure in figures}
+    assert names == {"front.png", "sensitivity.png", "hypervolume.png"}
