@@ -150,7 +150,7 @@ def test_the_model_is_the_one_that_the_settings_say(encoders: Encoders, parts: P
             )
         )
     settings = {"objective": "binary", "metric": "binary_logloss", "num_leaves": 31}
-    settings |= {"learning_rate": 0.1, "min_child_samples": 20, "seed": 3, "verbosity": -1}
+    settings |= {"learning_rate": 0.05, "min_child_samples": 20, "seed": 3, "verbosity": -1}
     settings |= {"feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1}
     settings |= {"num_threads": 1, "deterministic": True}
     stop = lgb.early_stopping(50, verbose=False)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from polyrank.audit.affinity import look_ahead
 from polyrank.audit.gradients import gradients_of, last_layer, look_at_gradients
 from polyrank.audit.plain import thinned, wilson
 from polyrank.audit.scene import shared_parameters
@@ -76,6 +78,37 @@ def test_tasks_of_one_label_and_one_tower_point_the_same_way(log: Prepared) -> N
     found = look_at_gradients(seen, last_layer(seen, shared_parameters(step)), TASKS)
     assert found["cosines"]["click/again"] == pytest.approx(1.0)
     assert found["cosines"]["click/like"] == pytest.approx(found["cosines"]["like/again"])
+
+
+class Louder(Stepper):
+    """The loss of clicks counts eight times."""
+
+    def losses(self, *given: Any) -> dict[str, Tensor]:
+        """Of these, one is larger."""
+        found = super().losses(*given)
+        return {**found, "click": 8.0 * found["click"]}
+
+
+def test_the_size_of_a_loss_says_nothing_of_angle_and_noise(log: Prepared) -> None:
+    step, batch = trained(log, "mmoe"), batches(log)[STEP]
+    looks, affinities = [], []
+    for own in (step, Louder(**vars(step))):
+        seen, shared = scene(own, batch), shared_parameters(own)
+        layer = look_at_gradients(seen, last_layer(seen, shared), TASKS)
+        looks.append({"step": 1, "found": {"layer": layer}})
+        affinities.append(look_ahead(seen, shared, TASKS, "sgd"))
+    plain, loud = (gradients_of(TASKS, [], [look]) for look in looks)
+    for name, pair in plain.layer.pairs.items():
+        assert loud.layer.pairs[name].cosine.value == pytest.approx(pair.cosine.value, rel=1e-4)
+    norm = plain.layer.norms["click"].value
+    assert norm is not None
+    assert loud.layer.norms["click"].value == pytest.approx(8 * norm, rel=1e-5)
+    assert loud.noise["click"].snr == pytest.approx(plain.noise["click"].snr, rel=1e-4)
+    quiet, strong = (own["like"]["click"] for own in affinities)
+    assert strong == pytest.approx(quiet, rel=0.02, abs=4e-7)
+    quiet, strong = (own["click"]["click"] for own in affinities)
+    assert quiet is not None
+    assert strong == pytest.approx(8 * quiet, rel=0.05)  # eight times the step, to first order
 
 
 def test_the_signal_of_known_gradients_is_found() -> None:

@@ -99,7 +99,7 @@ def boosted_trees(
 ) -> BaselineRun:
     """LightGBM, one model a task, on what the network reads: encoded ids, numbers, lists, vectors.
 
-    Defaults: 31 leaves, learning rate .1, 20 rows a leaf at least, 8 in 10 rows and columns a
+    Defaults: 31 leaves, learning rate .05, 20 rows a leaf at least, 8 in 10 rows and columns a
     round, at most 2,000 rounds, until validation has not improved for 50; once with and once
     without the columns of more than 1,000 ids, whichever does better on validation. Binary tasks
     by log loss; durations on log(1 + seconds) and regressions by absolute error; others by square

@@ -187,7 +187,7 @@ def fit(task: Task, places: Sequence[int], train: Known, held: Known, *, seed: i
         "objective": objective,
         "metric": ["binary_logloss" if objective == "binary" else objective],
         "num_leaves": 31,
-        "learning_rate": 0.1,
+        "learning_rate": 0.05,
         "min_child_samples": 20,
         "feature_fraction": 0.8,
         "bagging_fraction": 0.8,
