@@ -112,6 +112,7 @@ def test_all_rows_of_the_part_can_be_judged(whole: tuple[Report, Path, str]) -> 
     assert {*seen.groups} == {"user", "request"}
 
 
+@pytest.mark.nightly
 def test_an_audit_that_was_cut_off_ends_as_if_it_had_not_been(
     whole: tuple[Report, Path, str], tmp_path: Path
 ) -> None:
@@ -150,11 +151,17 @@ def test_an_audit_that_was_cut_off_ends_as_if_it_had_not_been(
         assert told(tmp_path) == expected
         assert (done / "timing.json").read_bytes() == before
         assert not [*(tmp_path / WORK).glob("*")]
-        left = found.estimate(found.plan())
-        assert (left.runs, left.source) == (0, "4 finished runs")
+
+
+def test_more_seeds_are_more_runs_and_changes_are_refused_by_name(
+    whole: tuple[Report, Path, str], tmp_path: Path
+) -> None:
+    shutil.copytree(whole[1], tmp_path, dirs_exist_ok=True)
     with audit(tmp_path, seeds=2) as more:
         assert {job.seed for job in more.plan().waiting} == {1}
         assert len(more.plan().waiting) == 5
+        left = more.estimate(more.plan())
+        assert (left.runs, left.source) == (5, "4 finished runs")
     longer = CONFIG.model_copy(
         update={"training": CONFIG.training.model_copy(update={"epochs": 2, "batch_size": 100})}
     )

@@ -34,7 +34,8 @@ class AuditConfig(Declared):
     """By task, what it is judged by; others by their largest weight in the run's
     ``training.select.metrics``, else by ``auc``, or ``mae`` where the task is not binary."""
     margin: NonNegativeFloat = 0.0005
-    """A difference that matters, of metrics from 0 to 1 such as AUC."""
+    """A difference that matters; of metrics in the label's unit (MAE, RMSE) this share of what the
+    twins have."""
     margins: dict[Name, NonNegativeFloat] = {}
     """The same by task, in the unit of its metric."""
     part: Part | None = None

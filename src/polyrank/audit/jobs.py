@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from polyrank._version import __version__
 from polyrank.audit.config import Part
+from polyrank.audit.evidence import gather
 from polyrank.audit.memory import peak_bytes
 from polyrank.audit.probe import EvidenceProbe, read_log
 from polyrank.audit.results import Predictions, Result, Timing
@@ -127,6 +128,7 @@ def run_job(
     predicted = time.monotonic() - trained
     metrics, reasons = measure(bench, job.config.schema_, predictions)
     cost, log = cost_of(found.model), read_log(work)
+    evidence = _evidence(found.model, job, bench, predictions, log) if job.looked_at else None
     result = Result(
         role=job.variant.role,
         kind=job.variant.kind,
@@ -143,6 +145,7 @@ def run_job(
         multiply_adds=cost.multiply_adds,
         weights=weights_of(found.model),
         records=tuple(without_timing(log)),
+        evidence=evidence,
         timing=Timing(
             seconds=time.monotonic() - began,
             cpu_seconds=time.process_time() - began_cpu,
@@ -154,6 +157,19 @@ def run_job(
         ),
     )
     return result, predictions
+
+
+def _evidence(
+    model: RankingModel,
+    job: Job,
+    bench: Bench,
+    predictions: Predictions,
+    log: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Without its timing, so that it is the same each time."""
+    seen = observe(bench.truth, job.config.schema_, predictions)
+    known = without_timing(log)
+    return gather(model, job.config, bench.prepared, bench.part, seen, known).to_json()
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """What an audit found, as far as it went: joint run against twin by task and seed.
 
-The verdict of ``polyrank.audit.verdict`` and the page are made from a ``Report``.
+The page is made from a ``Report``, and from the logs of runs in its plan's results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from polyrank._version import __version__
 from polyrank.audit.config import AuditConfig, Part
 from polyrank.audit.plan import Plan
 from polyrank.audit.results import Result
-from polyrank.evaluation._registry import find_metric
+from polyrank.audit.transfer import Transfer, transfers_of
+from polyrank.audit.verdict import Verdicts, Warnings
+from polyrank.evaluation import find_metric
 from polyrank.storage import jsonio
 from polyrank.storage.failures import storage_errors
 
@@ -62,12 +64,20 @@ class Report:
     part: Part
     plan: Plan
     tasks: tuple[Comparison, ...]
+    verdicts: Verdicts | Warnings | None
+    """None where no seed has a joint run and a twin."""
+    transfers: tuple[Transfer, ...]
     notices: tuple[str, ...]
 
     @property
     def partial(self) -> bool:
         """Whether runs are missing."""
         return bool(self.plan.waiting)
+
+    @property
+    def harmed(self) -> tuple[str, ...]:
+        """Tasks that are; of one seed alone none, since that can only warn."""
+        return self.verdicts.harmed if isinstance(self.verdicts, Verdicts) else ()
 
     @property
     def failures(self) -> tuple[Result, ...]:
@@ -87,6 +97,8 @@ class Report:
             },
             "notices": list(self.notices),
             "tasks": [_comparison(own) for own in self.tasks],
+            "verdicts": None if self.verdicts is None else self.verdicts.to_json(),
+            "transfers": [own.to_json() for own in self.transfers],
             "results": [_result(one) for one in self.plan.results.values()],
         }
 
@@ -96,12 +108,21 @@ def report_of(
     part: Part,
     metrics: Mapping[str, str],
     plan: Plan,
+    verdicts: Verdicts | Warnings | None = None,
     notices: Sequence[str] = (),
 ) -> Report:
     """Of the results that are there."""
     done = [result for result in plan.results.values() if result.status == "done"]
     compared = tuple(_compared(task, metric, done) for task, metric in metrics.items())
-    return Report(audit=audit, part=part, plan=plan, tasks=compared, notices=tuple(notices))
+    return Report(
+        audit=audit,
+        part=part,
+        plan=plan,
+        tasks=compared,
+        verdicts=verdicts,
+        transfers=transfers_of(done, metrics),
+        notices=tuple(notices),
+    )
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -170,7 +191,7 @@ def _comparison(own: Comparison) -> dict[str, Any]:
 
 def _result(result: Result) -> dict[str, Any]:
     tree = asdict(result)
-    del tree["identity"], tree["records"]
+    del tree["identity"], tree["records"], tree["evidence"]
     if tree["timing"] is not None:
         del tree["timing"]["records"]
     return tree

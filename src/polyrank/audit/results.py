@@ -37,12 +37,8 @@ DIED = "died"
 """The code of a run whose process ended before it."""
 
 _KIND, _VERSION = "audit-run", 1
-_RESULT, _RECORDS, _TIMING, _PREDICTIONS = (
-    "result.json",
-    "records.json",
-    "timing.json",
-    "predictions.safetensors",
-)
+_RESULT, _RECORDS, _EVIDENCE = "result.json", "records.json", "evidence.json"
+_TIMING, _PREDICTIONS = "timing.json", "predictions.safetensors"
 _MOST_SHOWN = 8
 
 Predictions = Mapping[str, NDArray[np.float32]]
@@ -100,6 +96,8 @@ class Result:
     records: tuple[Mapping[str, Any], ...] = ()
     """Of the run's log, without their timing: losses, weights, cosines and gates by step."""
     timing: Timing | None = None
+    evidence: Mapping[str, Any] | None = None
+    """Of a joint run that was looked at: ``polyrank.audit.evidence.Evidence`` as JSON."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -150,10 +148,12 @@ class Store:
         """
         tree = asdict(result)
         records, timing = tree.pop("records"), tree.pop("timing")
+        evidence = tree.pop("evidence")
         files: dict[str, FileSource] = {
             _RESULT: jsonio.dumps(tree),
             _RECORDS: jsonio.dumps(records),
             _TIMING: jsonio.dumps(timing),
+            _EVIDENCE: jsonio.dumps(evidence),
         }
         if predictions is not None:
             files[_PREDICTIONS] = arrays_writer(predictions, finite=True)
@@ -167,12 +167,13 @@ class Store:
                 tree: Any = found.json(_RESULT)
                 records: Any = found.json(_RECORDS)
                 timing: Any = found.json(_TIMING)
+                evidence: Any = found.json(_EVIDENCE)
         except ArtefactError:
             return None
         tree |= {"tasks": tuple(tree["tasks"]), "records": tuple(records)}
         if timing is not None:
             timing = Timing(**{**timing, "records": tuple(timing["records"])})
-        return Result(**tree, timing=timing)
+        return Result(**tree, timing=timing, evidence=evidence)
 
     def predictions(self, role: str, seed: int) -> Predictions:
         """Those of a finished run.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from polyrank.audit.answers import verdicts_of
 from polyrank.audit.calibration import Calibration
 from polyrank.audit.config import AuditConfig, Part, check_audit
 from polyrank.audit.jobs import Bench, Job, part_of
@@ -19,7 +20,7 @@ from polyrank.audit.pool import Pool, Watch
 from polyrank.audit.progress import Bars
 from polyrank.audit.report import Report, report_of, write_report
 from polyrank.audit.results import DIED, Result, Store, digest, slug
-from polyrank.audit.rows import PartRows, read_rows, require_labels, write_rows
+from polyrank.audit.rows import PartRows, load, read_rows, require_labels, write_rows
 from polyrank.audit.sampling import sampled, sampled_by
 from polyrank.audit.slices import slices_of
 from polyrank.audit.variants import Variant
@@ -104,8 +105,12 @@ class Audit:
 
     def report(self) -> Report:
         """Of the results that are there; written as JSON, too."""
-        plan = self.plan()
-        report = report_of(self.settings, self.bench.part, self.bench.metrics, plan, self.notices)
+        plan, schema = self.plan(), self.config.schema_
+        loaded = load(self.folder, schema, results_of(plan))
+        verdicts = verdicts_of(loaded, schema, self.bench.metrics, self.settings)
+        report = report_of(
+            self.settings, self.bench.part, self.bench.metrics, plan, verdicts, self.notices
+        )
         write_report(report, self.folder)
         return report
 

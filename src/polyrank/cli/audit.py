@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,9 +11,10 @@ import typer
 from polyrank.cli.options import ConfigPath, DataRoot, Settings
 
 if TYPE_CHECKING:
+    from polyrank.audit.compared import Compared
     from polyrank.audit.config import AuditConfig
     from polyrank.audit.plan import Estimate, Plan
-    from polyrank.audit.report import Report
+    from polyrank.audit.report import Comparison, Report
 
 
 def audit(
@@ -98,6 +99,8 @@ def audit(
             "left, and the report is partial",
             hint="The same command goes on.",
         )
+    if asked.fail_on == "harmed" and report.harmed:
+        raise typer.Exit(1)
 
 
 def _by_task(metrics: Sequence[str]) -> dict[str, str] | None:
@@ -146,24 +149,45 @@ def _show_report(report: Report, folder: Path) -> None:
     from rich.table import Table
 
     from polyrank.audit.report import REPORT
-    from polyrank.cli.numbers import number, signed
-    from polyrank.cli.tables import console, heading
+    from polyrank.cli.tables import console
 
     out = console()
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("task", "metric", "seeds", "joint", "twin", "difference"):
-        table.add_column(name, justify="left" if name in ("task", "metric") else "right")
+    for name in ("task", "metric", "joint", "twin", "gain", "95 % interval", "sharing"):
+        words = name in ("task", "metric", "sharing")
+        table.add_column(name, justify="left" if words else "right")
     for own in report.tasks:
-        joint, twin = own.mean(own.joint), own.mean(own.twin)
-        table.add_row(
-            own.task,
-            heading(own.metric),
-            str(len(own.seeds)),
-            number(joint),
-            number(twin, joint),
-            signed(own.difference),
-        )
+        table.add_row(*_cells(own, _judged(report, own.task)))
     out.print(table)
+    for verdict in () if report.verdicts is None else report.verdicts.tasks:
+        reason = getattr(verdict, "reason", None)
+        if reason is not None:
+            out.print(f"{verdict.task}: {reason}", soft_wrap=True)
     for failed in report.failures:
         out.print(f"{failed.role}, seed {failed.seed}, failed: {failed.reason}", soft_wrap=True)
-    out.print(f"{report.part} part; {folder / REPORT}", soft_wrap=True)
+    partial = f", {len(report.plan.waiting)} runs missing" if report.partial else ""
+    out.print(f"{report.part} part{partial}; {folder / REPORT}", soft_wrap=True)
+
+
+def _judged(report: Report, task: str) -> Compared | None:
+    found = () if report.verdicts is None else report.verdicts.tasks
+    return next((verdict for verdict in found if verdict.task == task), None)
+
+
+def _cells(own: Comparison, judged: Compared | None) -> Iterator[str]:
+    """A row of the table: gains are above 0 where sharing is better."""
+    from polyrank.cli.numbers import number, signed
+    from polyrank.cli.tables import heading
+
+    yield own.task
+    yield heading(own.metric)
+    yield number(own.mean(own.joint))
+    yield number(own.mean(own.twin), own.mean(own.joint))
+    if judged is None or judged.gain.value is None:
+        yield from ("-", "-", "-")
+        return
+    yield signed(judged.gain.value)
+    bounds = (judged.low, judged.high)
+    yield "-" if None in bounds else " to ".join(signed(one) for one in bounds if one is not None)
+    warning = "may be harmed" if getattr(judged, "warns", False) else "no warning"
+    yield getattr(judged, "answer", warning)

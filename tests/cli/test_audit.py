@@ -1,0 +1,258 @@
+"""``polyrank audit`` on finished runs, and what it refuses; tests/audit has the runs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyrank.audit.config import AuditConfig
+from polyrank.audit.jobs import run_job
+from polyrank.audit.results import Store
+from polyrank.audit.rows import read_rows
+from polyrank.audit.session import opened
+from polyrank.cli.audit import audit
+from polyrank.config import load_config
+from polyrank.training import open_sources
+from tests.cli import workbench
+
+TASKS = ("click", "like", "watch_time")
+
+
+def write(folder: Path, tasks: tuple[str, ...] = TASKS, **sections: Any) -> Path:
+    """A run of these tasks; the path of its configuration."""
+    schema = workbench.schema_tree()
+    schema["tasks"] = [task for task in schema["tasks"] if task["name"] in tasks]
+    return workbench.write_run(folder, schema=schema, **sections)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run and an audit of two seeds whose runs are all there."""
+    folder = tmp_path_factory.mktemp("audited")
+    path = write(folder)
+    config = load_config(path)
+    settings = AuditConfig(seeds=2, transfer="none", evidence=False)
+    with opened(config, settings, open_sources(config.data, folder)) as found:
+        for number, job in enumerate(found.plan().waiting):
+            result, predictions = run_job(job, found.bench, folder / "work" / str(number))
+            found.store.write(result, predictions)
+    return folder
+
+
+def run(folder: Path, *words: object) -> workbench.Outcome:
+    return workbench.run(
+        "audit", folder / "ranker.yaml", "--seeds", 2, "--transfer", "none", *words
+    )
+
+
+def test_every_task_has_a_row_with_a_verdict(finished: Path) -> None:
+    outcome = run(finished)
+    assert outcome.code == 0, outcome.err
+    report = json.loads((finished / "run-audit" / "audit.json").read_text())
+    for own in report["verdicts"]["tasks"]:
+        row = next(line for line in outcome.out.splitlines() if line.split()[:1] == [own["task"]])
+        assert row.split()[-1] == own["answer"]
+        assert f"{own['gain']['value']:+.5f}" in row
+    assert [own["seeds"] for own in report["tasks"]] == [[0, 1]] * 3
+    assert "test part; " in outcome.out
+
+
+def test_a_single_seed_only_warns(finished: Path) -> None:
+    outcome = run(finished, "--seeds", 1)
+    assert outcome.code == 0
+    assert "no warning" in outcome.out
+    report = json.loads((finished / "run-audit" / "audit.json").read_text())
+    assert "can only warn" in report["verdicts"]["caution"]
+
+
+def test_fail_on_harmed_is_an_exit_code(finished: Path, tmp_path: Path) -> None:
+    """Joint runs that rank clicks last and twins that rank them first, put in place of others."""
+    out = tmp_path / "copy"
+    shutil.copytree(finished / "run-audit", out)
+    assert run(finished, "--out", out, "--fail-on", "harmed").code == 0
+    rows = read_rows(out, load_config(finished / "ranker.yaml").schema_)
+    assert rows is not None
+    store, clicks = Store(out), rows.truth.labels_NT[:, 0]
+    for seed in (0, 1):
+        noise = np.random.default_rng(seed).random(len(clicks))
+        for role, right in (("joint", 1.0 - clicks), ("twin click", clicks)):
+            result, predictions = store.read(role, seed), store.predictions(role, seed)
+            assert result is not None
+            drawn = (0.6 * right + 0.4 * noise).astype(np.float32)
+            store.write(result, {**predictions, "click": drawn})
+    assert run(finished, "--out", out).code == 0
+    outcome = run(finished, "--out", out, "--fail-on", "harmed")
+    assert (outcome.code, "harmed" in outcome.out) == (1, True), outcome.out
+    asked = tmp_path / "audit.yaml"
+    asked.write_text(f"fail_on: harmed\noutput: {out}\n")
+    assert run(finished, "--settings", asked).code == 1
+
+
+def test_a_dry_run_of_finished_runs_trains_nothing(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished / "run-audit", out)
+    before = sorted(path.name for path in (out / "runs").iterdir())
+    assert "all of them are there" in run(finished, "--out", out, "--dry-run").out
+    shutil.rmtree(out / "runs" / before[0])
+    told = run(finished, "--out", out, "--dry-run", "--jobs", 3).out
+    assert "8 runs, seeds 0, 1" in told
+    assert "twin watch_time" in told
+    assert "1 run to do, 1 at a time" in told
+    assert "going by 7 finished runs" in told
+    assert sorted(path.name for path in (out / "runs").iterdir()) == before[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--seeds", 0], "seeds"),
+        (["--metric", "click=auk"], "unknown metric 'auk'"),
+        (["--metric", "clik=auc"], "Did you mean 'click'?"),
+        (["--metric", "click"], "--metric TASK=NAME"),
+        (["--metric", "watch_time=auc"], "not defined for task 'watch_time'"),
+        (["--margin", -1], "margin"),
+        (["--jobs", 0], "jobs"),
+        (["--set", "training.freeze=trunk"], "freeze"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_read(
+    tmp_path: Path, words: list[object], told: str
+) -> None:
+    outcome = workbench.run("audit", write(tmp_path), *words)
+    assert outcome.code == 2
+    assert told in outcome.err
+    assert not (tmp_path / "run-audit").exists()
+
+
+def test_one_task_shares_nothing(tmp_path: Path) -> None:
+    outcome = workbench.run("audit", write(tmp_path, ("click",)))
+    assert outcome.code == 2
+    assert "so nothing is shared" in outcome.error["message"]
+
+
+def test_a_task_without_positives_is_refused(tmp_path: Path) -> None:
+    outcome = workbench.run("audit", write(tmp_path, (*TASKS, "report")))
+    assert outcome.code == 3
+    assert outcome.error["where"] == "task 'report'"
+    assert not (tmp_path / "run-audit" / "runs").exists()
+
+
+def test_settings_in_a_file_are_checked_and_flags_go_over_them(tmp_path: Path) -> None:
+    path, asked = write(tmp_path), tmp_path / "audit.yaml"
+    asked.write_text("sedes: 3\n")
+    outcome = workbench.run("audit", path, "--settings", asked)
+    assert (outcome.code, "Did you mean 'seeds'" in outcome.err) == (2, True)
+    asked.write_text("seeds: 0\nmetrics: {click: auk}\n")
+    outcome = workbench.run("audit", path, "--settings", asked, "--seeds", 1)
+    assert "unknown metric 'auk'" in outcome.err
+    outcome = workbench.run("audit", path, "--settings", asked, "--metric", "click=auc")
+    assert "seeds" in outcome.err
+
+
+def test_every_flag_has_a_key() -> None:
+    flags = {*inspect.signature(audit).parameters}
+    flags -= {"config", "settings", "data_root", "file", "dry_run", "quiet"}
+    renamed = {"metric": "metrics", "out": "output", "no_remedies": "remedies"}
+    assert {renamed.get(flag, flag) for flag in flags} <= {*AuditConfig.model_fields}
+
+
+# With processes of their own.
+
+
+def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "polyrank", "audit", folder / "ranker.yaml", "--seeds", 1]
+    return subprocess.Popen(
+        [str(word) for word in [*command, "--transfer", "none", "--jobs", 1, *words]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def whole_run(folder: Path, *words: object) -> int:
+    process = start(folder, *words)
+    process.communicate()
+    return process.returncode
+
+
+def results(out: Path) -> dict[str, dict[str, bytes]]:
+    return {
+        path.name: {
+            one.name: one.read_bytes()
+            for one in path.iterdir()
+            if one.name not in ("MANIFEST.json", "timing.json")
+        }
+        for path in sorted((out / "runs").iterdir())
+    }
+
+
+def wait_for(done: Any, seconds: float = 120.0) -> None:
+    until = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+
+
+def workers(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(child) for child in children.split()]
+
+
+def gone(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_audit_that_is_stopped_goes_on_to_the_same_results(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    write(tmp_path, training={**workbench.TRAINING, "epochs": 3, "batch_size": 50})
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert whole_run(tmp_path, "--out", whole) == 0
+    process = start(tmp_path, "--out", out)
+    wait_for(lambda: (out / "runs").exists() and len([*(out / "work").iterdir()]) == 1)
+    (worker,) = workers(process.pid)
+    process.send_signal(number)
+    told, err = process.communicate()
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 75
+        assert "runs missing" in told
+        assert "The same command goes on" in err
+        assert json.loads((out / "audit.json").read_text())["partial"]
+    wait_for(lambda: gone(worker))
+    assert whole_run(tmp_path, "--out", out) == 0
+    assert results(out) == results(whole)
+    assert not json.loads((out / "audit.json").read_text())["partial"]
+
+
+@pytest.mark.nightly
+def test_a_dry_run_says_how_long_it_takes_and_trains_nothing(tmp_path: Path) -> None:
+    training = {**workbench.TRAINING, "epochs": 12, "batch_size": 20, "select": {"patience": 0}}
+    path = write(tmp_path, training=training)
+    config, settings = load_config(path), AuditConfig(seeds=1, transfer="none", jobs=1)
+    with opened(config, settings, open_sources(config.data, tmp_path)) as found:
+        plan = found.plan()
+        left = found.estimate(plan)
+        assert not (found.folder / "runs").exists()
+        assert not [*found.folder.glob(".calibration-*")]
+        assert left.source == "a few steps on the real log"
+        found.run()
+        took = [one.timing.cpu_seconds for one in found.plan().results.values() if one.timing]
+    assert 0.5 < left.seconds / sum(took) < 2.0
