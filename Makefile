@@ -4,15 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 DEV    := $(VENV)/.dev-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
-# One thread a test process: two of them share two cores.
-TEST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+# One thread a test process: two of them share two cores. Bytecode is kept, asserts rewritten by
+# pytest included: else every process that a test starts compiles anew.
+TEST   := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q
 
 .PHONY: demo test lint unit nightly docs clean
 
 demo: $(RUN)
 	$(BIN)/polyrank demo
 
-test: lint unit
+# Type checking takes one core, so the tests run beside it.
+test: $(DEV)
+	$(MAKE) --no-print-directory -j 2 lint unit
 
 lint: $(DEV)
 	$(BIN)/ruff check .
