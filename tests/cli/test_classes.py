@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_report_has_the_metrics_of_numbers_in_the_users_unit(folder: Path) -> None:
     bundle, given = folder / "run" / "bundle", folder / "log.parquet"
-    out = succeed("evaluate", bundle, given, "--part", "test", "--json")
+    out = succeed("evaluate", bundle, given, "--part", "test", "--json", "--resamples", 0)
     report = Evaluation.from_json(out)
     told = {(row.task, row.metric) for row in report.rows}
     for task in ("stars", "reaction"):
@@ -94,7 +94,8 @@ def test_training_measures_as_the_report_does(folder: Path) -> None:
     found = [json.loads(line) for line in lines]
     metrics = [record["metrics"] for record in found if "metrics" in record][-1]
     words = ("evaluate", folder / "run" / "bundle", folder / "log.parquet")
-    report = Evaluation.from_json(succeed(*words, "--part", "validation", "--json"))
+    words = (*words, "--part", "validation", "--json", "--resamples", 0)
+    report = Evaluation.from_json(succeed(*words))
     for task in ("stars", "reaction"):
         assert metrics[f"{task}.mae"] == pytest.approx(report.row(task, "mae").value, rel=1e-5)
 
@@ -118,7 +119,7 @@ def test_they_enter_the_ranking(folder: Path) -> None:
 
 def test_a_bundle_compares_with_itself(folder: Path) -> None:
     bundle, given = folder / "run" / "bundle", folder / "log.parquet"
-    out = succeed("compare", bundle, bundle, given, "--part", "test")
+    out = succeed("compare", bundle, bundle, given, "--part", "test", "--resamples", 40)
     assert "reaction" in out
     assert "stars" in out
 

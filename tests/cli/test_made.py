@@ -33,6 +33,7 @@ WATCH = {
 THROUGH = {"kind": "watch_through", "of": "watch", "share": 0.4}
 DWELL = {"kind": "long_dwell", "of": "watch", "by": ["item_category"], "percentile": 50}
 RULES = {"watch_through": THROUGH, "long_dwell": DWELL}
+FEW = ("--resamples", 40)
 TRAIN_ROWS = ROWS - VALIDATION_ROWS - TEST_ROWS
 
 
@@ -109,12 +110,12 @@ def test_the_same_weights_and_metrics(runs: list[Path]) -> None:
 def test_evaluated_and_compared_alike_from_the_log(runs: list[Path]) -> None:
     by_rule, by_column = (run / "run" / "bundle" for run in runs)
     reports = [
-        succeed("evaluate", bundle, folder / "log.parquet", "--part", "test", "--json")
+        succeed("evaluate", bundle, folder / "log.parquet", "--part", "test", "--json", *FEW)
         for bundle, folder in zip((by_rule, by_column), runs, strict=True)
     ]
     assert reports[0] == reports[1]
     log = runs[1] / "log.parquet"
-    succeed("compare", by_rule, by_rule, runs[0] / "log.parquet", "--part", "test")
+    succeed("compare", by_rule, by_rule, runs[0] / "log.parquet", "--part", "test", *FEW)
     refused = run("compare", by_rule, by_column, log, "--part", "test")
     assert refused.code == 2
     assert "task 'made' means something else in each bundle" in refused.err
@@ -173,7 +174,8 @@ def test_bundles_with_thresholds_of_their_own_are_not_compared(tmp_path: Path) -
     assert "what counts as 1 of task 'made' was fitted on other rows" in refused.err
     succeed("train", third, "--from", bundles[0])
     further = tmp_path / "third" / "run" / "bundle"
-    succeed("compare", bundles[0], further, tmp_path / "first" / "log.parquet", "--part", "test")
+    log_path = tmp_path / "first" / "log.parquet"
+    succeed("compare", bundles[0], further, log_path, "--part", "test", *FEW)
 
 
 def test_explain_knows_a_network_before_it_is_trained(tmp_path: Path) -> None:

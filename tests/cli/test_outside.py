@@ -51,7 +51,7 @@ def test_train_and_evaluate_read_alike(tmp_path: Path, outside: str, used: int, 
     card = json.loads((bundle / "card.json").read_text())
     assert card["data"]["test"]["rows"] == used
     words = ("evaluate", bundle, tmp_path / "log.parquet", "--part", "test", "--json")
-    report = Evaluation.from_json(succeed(*words))
+    report = Evaluation.from_json(succeed(*words, "--resamples", 0))
     assert report.row("click", "auc").rows == used
 
 
@@ -65,5 +65,5 @@ def test_refused_rows_stop_every_verb_that_reads_labels(tmp_path: Path) -> None:
     bundle, out = tmp_path / "run" / "bundle", tmp_path / "scored.parquet"
     words = ("evaluate", bundle, tmp_path / "log.parquet", "--part", "test")
     assert run(*words, "--max-quarantine-share", "0").code == 3
-    succeed(*words)
+    succeed(*words, "--resamples", 0)
     assert succeed("score", bundle, tmp_path / "log.parquet", out).startswith(f"{ROWS:,} rows")

@@ -169,7 +169,7 @@ def test_a_key_that_is_misspelt(tmp_path: Path, verb: str) -> None:
         ("data: {}\ndata: {}", 'found duplicate key "data"'),
         ("data: {}\n\tschema: {}", "is no YAML in line 2"),
         ("start: 2022-13-45", "month"),
-        ("[" * 5000, "is no YAML"),
+        ("[" * 1000, "is no YAML"),
         ("data: \0", "is no YAML"),
         ("", "no mapping"),
         ("\udcff", "is no YAML"),
