@@ -84,7 +84,7 @@ def test_days_differ_and_requests_follow_activity(world: World) -> None:
     counts = np.array(
         [
             np.bincount(draw_day(world, config, day).requests.user_R, minlength=800)
-            for day in range(40)
+            for day in range(20)
         ]
     )
     assert counts.min() == 1
@@ -92,8 +92,8 @@ def test_days_differ_and_requests_follow_activity(world: World) -> None:
     share_U = np.diff(world.users.activity_U, prepend=0.0)
     calm_U = share_U * 800 < 1.5  # whom the limit does not touch
     expected = 1 + 3 * 800 * share_U[calm_U].mean()
-    assert counts[:, calm_U].mean() == pytest.approx(expected, rel=0.02)
-    assert len({tuple(day) for day in counts}) == 40
+    assert counts[:, calm_U].mean() == pytest.approx(expected, rel=0.03)
+    assert len({tuple(day) for day in counts}) == 20
 
 
 def test_the_oracle_is_not_beaten_by_chance() -> None:
