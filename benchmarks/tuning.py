@@ -1,8 +1,8 @@
 """How fast weights are searched, against random search, and whether guardrails hold a day later.
 
     python benchmarks/tuning.py speed
-    python benchmarks/tuning.py fronts --data-root ../shared/data --keep FOLDER
-    python benchmarks/tuning.py later --data-root ../shared/data --keep FOLDER
+    python benchmarks/tuning.py fronts --log feed --data-root ../shared/data --keep FOLDER
+    python benchmarks/tuning.py later --log feed --data-root ../shared/data --keep FOLDER
     python benchmarks/tuning.py table
 
 Each part writes its own numbers under benchmarks/results/tuning/, and ``table`` makes
@@ -72,6 +72,7 @@ from quality.seeds import interval
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "results/tuning"
 SEEDS = 5
+LOGS = ("kuairand", "feed")
 Floats = NDArray[np.float64]
 SPEED_ROWS = 100_000
 LENGTHS = (10, 50, 500)
@@ -81,8 +82,8 @@ FRONTS: Mapping[str, tuple[Objective, ...]] = {
     "click, long_view, like": (NDCG(task="click"), NDCG(task="long_view"), NDCG(task="like")),
 }
 SEARCHES: Mapping[int, tuple[Search, ...]] = {
-    300: (Random(trials=300), CEM(trials=300), NSGA2(trials=300), TPE(trials=300)),
-    2000: (Random(trials=2000), CEM(trials=2000), NSGA2(trials=2000)),
+    200: (Random(trials=200), CEM(trials=200), NSGA2(trials=200), TPE(trials=200)),
+    1000: (Random(trials=1000), CEM(trials=1000), NSGA2(trials=1000)),
 }
 
 
@@ -268,17 +269,16 @@ def speed_log(length: int) -> Replayed:
 # ----------------------------------------------------------------------------------------- fronts
 
 
-def fronts(root: Path, keep: Path) -> None:
+def fronts(data: str, root: Path, keep: Path) -> None:
     """Every search against random search, at equal trials."""
-    found = []
-    for data in ("feed", "kuairand"):
-        for seed in range(SEEDS):
-            log = parts_of(data, seed, root, keep)["validation"]
-            for name, objectives in FRONTS.items():
-                for trials, searches in SEARCHES.items():
-                    found += compared(log, seed, objectives, searches, [data, name, trials])
-            print(data, seed, flush=True)
-            write("fronts", found)
+    found: list[list[Any]] = []
+    for seed in range(SEEDS):
+        log = parts_of(data, seed, root, keep)["validation"]
+        for name, objectives in FRONTS.items():
+            for trials, searches in SEARCHES.items():
+                found += compared(log, seed, objectives, searches, [data, name, trials])
+        print(data, seed, flush=True)
+        write(f"fronts_{data}", found)
 
 
 def compared(
@@ -319,22 +319,21 @@ def dominated(front_FM: Floats, other_FM: Floats) -> float:
 # ------------------------------------------------------------------------------------------ later
 
 
-def later(root: Path, keep: Path) -> None:
+def later(data: str, root: Path, keep: Path) -> None:
     """Raise two objectives, hold clicks; chosen on one day, read on the next."""
-    found = []
-    for data in ("kuairand", "feed"):
-        for seed in range(SEEDS):
-            days = parts_of(data, seed, root, keep)
-            settings = Settings(
-                objectives=(NDCG(task="long_view"), NDCG(task="like")),
-                guardrails=(Hold(of=NDCG(task="click"), at_least=0.99),),
-                search=CEM(trials=2000),
-                seed=seed,
-            )
-            searched = search(days["validation"].task(settings))
-            found += read_later(searched, told(searched), days["test"], [data, seed])
-            print(data, seed, flush=True)
-            write("later", found)
+    found: list[list[Any]] = []
+    for seed in range(SEEDS):
+        days = parts_of(data, seed, root, keep)
+        settings = Settings(
+            objectives=(NDCG(task="long_view"), NDCG(task="like")),
+            guardrails=(Hold(of=NDCG(task="click"), at_least=0.99),),
+            search=CEM(trials=2000),
+            seed=seed,
+        )
+        searched = search(days["validation"].task(settings))
+        found += read_later(searched, told(searched), days["test"], [data, seed])
+        print(data, seed, flush=True)
+        write(f"later_{data}", found)
 
 
 def read_later(searched: Searched, tuned: Tuned, day: Part, names: list[Any]) -> list[list[Any]]:
@@ -373,10 +372,10 @@ def table() -> None:
     """All parts, as one page."""
     parts = [
         speed_table(read("speed")),
-        fronts_table(read("fronts")),
-        later_table(read("later")),
+        fronts_table([row for data in LOGS for row in read(f"fronts_{data}")]),
+        later_table([row for data in LOGS for row in read(f"later_{data}")]),
     ]
-    day = json.loads((OUT / "fronts.json").read_text())["date"]
+    day = json.loads((OUT / "speed.json").read_text())["date"]
     head = f"# Searching weights, {day}\n\n`python benchmarks/tuning.py speed|fronts|later|table`"
     (HERE / "results/tuning.md").write_text("\n\n".join([head, *parts]) + "\n")
 
@@ -459,6 +458,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=("speed", "fronts", "later", "table"))
     add_data_root(parser)
+    parser.add_argument("--log", choices=LOGS, default="kuairand")
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     os.environ["POLYRANK_DATA"] = str(asked.data_root)
@@ -467,7 +467,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
         keep = asked.keep or Path(folder)
-        {"fronts": fronts, "later": later}[asked.part](asked.data_root, keep)
+        {"fronts": fronts, "later": later}[asked.part](asked.log, asked.data_root, keep)
 
 
 if __name__ == "__main__":
