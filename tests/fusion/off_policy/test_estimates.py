@@ -196,3 +196,20 @@ def test_the_error_of_snips_by_place_agrees_with_a_bootstrap() -> None:
         )
         values.append(SNIPS()._mean(drawn).value)
     assert (found.upper - found.lower) / (2 * Z) == pytest.approx(np.std(values), rel=0.1)
+
+
+def test_a_difference_of_clipped_values_counts_what_either_lost_against_it() -> None:
+    """Of 1.6 0.8 0.4 1.2, and of 1.2 0.4 0.8 1.6, a fifth of the mean is cut."""
+    old = Logged(REWARD, PROPENSITY, TARGET[::-1])
+    clipped = ClippedIPS(min_effective=2, cap=1, reward_range=(0, 3))
+    found = clipped.difference(FOUR, old)
+    # 1, 0, 0.4, 2 against 0.6 -> 1, 0, 0.8, 2 at importances 1, 0.4, 0.8, 1.
+    assert found.value == pytest.approx((1 + 0.4 + 2 - 1 - 0.8 - 2) / 4)
+    # New at its least: 1 0 0.4 2. Old at its most, importance x (reward - 3) + 3: 1 1.8 1.4 2.
+    low = [1 - 1, 0 - 1.8, 0.4 - 1.4, 2 - 2]
+    # New at its most: 1 0.6 2.2 2. Old at its least: 1 0 0.8 2.
+    high = [1 - 1, 0.6 - 0, 2.2 - 0.8, 2 - 2]
+    for parts, sign, end in ((low, -1, found.lower), (high, 1, found.upper)):
+        mean = sum(parts) / 4
+        squares = sum((part - mean) ** 2 for part in parts)
+        assert end == pytest.approx(mean + sign * Z * math.sqrt(squares / 3 / 4))

@@ -228,7 +228,7 @@ def test_an_importance_beyond_float64_is_kept_apart_and_refused() -> None:
     columns = {
         "request_N": np.repeat(np.arange(200), 400),
         "place_N": np.tile(np.arange(1.0, 401.0), 200),
-        "propensity_N": np.tile(np.append(np.full(399, 1e-3), 1.0), 200),
+        "propensity_N": np.tile(np.append(np.full(399, 1e-5), 1.0), 200),
         "reward_N": rng.random(80_000),
     }
     ranked = RankedLog(**columns, places=400)  # type: ignore[arg-type]
