@@ -15,7 +15,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyrank.audit.affinity import Affinity, Rule, affinity_of, look_ahead
+from polyrank.audit.affinity import (
+    Affinity,
+    Rule,
+    _gradients,
+    _steps,
+    affinity_of,
+    look_ahead,
+)
 from polyrank.audit.scene import shared_parameters
 from polyrank.data import Batch
 from polyrank.training import Prepared
@@ -48,13 +55,13 @@ def plain_step(step: Stepper, gradients: Mapping[str, Mapping[str, Tensor]], tas
     dense, table_rate = step.optimizers.rates(STEP)
     found = {}
     for name, own in gradients[task].items():
-        joint = sum(by_name[name] for by_name in gradients.values())
-        assert isinstance(joint, Tensor)
+        squares = sum(by_name[name] ** 2 for by_name in gradients.values())
+        assert isinstance(squares, Tensor)
         if name == "inputs.0.table.weight":
-            total = torch.from_numpy(state[f"{name}/sum"]) + joint.square().mean(1)
+            total = torch.from_numpy(state[f"{name}/sum"]) + squares.mean(1)
             found[name] = table_rate * own / (total.sqrt()[:, None] + 1e-8)
         else:
-            square = 0.999 * torch.from_numpy(state[f"{name}/exp_avg_sq"]) + 0.001 * joint**2
+            square = 0.999 * torch.from_numpy(state[f"{name}/exp_avg_sq"]) + 0.001 * squares
             square = square / (1 - 0.999 ** (float(state[f"{name}/step"]) + 1))
             found[name] = dense * own / (square.sqrt() + 1e-8)
     return found
@@ -146,6 +153,20 @@ def test_another_order_of_the_tasks_changes_no_affinity(log: Prepared) -> None:
     again = look_ahead(scene(other, turned), shared_parameters(other), order, "sgd")
     for giver in TASKS:
         assert again[giver] == pytest.approx(found[giver], rel=1e-2, abs=4e-7)
+
+
+def test_no_task_goes_far_because_others_cancel_it(log: Prepared) -> None:
+    """On the first step, whose moments know nothing else, as on any other: at most the rate."""
+    step, batch = stepper(log, "mmoe"), batches(log)[0]
+    seen, shared = scene(step, batch), shared_parameters(step)
+    _, gradients = _gradients(seen, shared, ("click",))
+    against = {name: -0.999 * own for name, own in gradients["click"].items()}
+    dense, table = step.optimizers.rates(STEP)
+    parts = dict(_steps(seen, shared, {**gradients, "like": against}, "optimizer"))
+    for own in (*parts["click"], *parts["like"]):
+        root = own.step.abs() if own.rows_U is None else own.step.square().mean(1).sqrt()
+        assert root.max() <= (dense if own.rows_U is None else table) * (1 + 1e-5)
+        assert root.max() > 0.5 * (dense if own.rows_U is None else table)
 
 
 def test_who_has_no_label_in_the_batch_neither_gives_nor_takes(log: Prepared) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from polyrank.training import Prepared
 from tests.training.runs import prepared
@@ -16,6 +17,14 @@ from tests.training.test_faults import denominators, first_batch, stepper
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepared(tmp_path_factory.mktemp("cache"))
+
+
+def squared(gradient: Tensor) -> Tensor:
+    """Element by element, of a sparse one at its rows."""
+    if not gradient.is_sparse:
+        return gradient**2
+    parts = gradient.indices(), gradient.values() ** 2, gradient.shape
+    return torch.sparse_coo_tensor(*parts, check_invariants=True).coalesce()
 
 
 @pytest.mark.parametrize("kind", ["rowwise_adagrad", "rowwise_adam"])
@@ -38,7 +47,7 @@ def test_a_gradient_times_its_scale_is_the_step_without_momentum(
         if own.grad is not None
     }
     before = copy.deepcopy(optimizers.state())
-    scales = optimizers.scales(steps, joint)
+    scales = optimizers.scales(steps, {name: squared(own) for name, own in joint.items()})
     after = optimizers.state()
     assert before.keys() == after.keys()
     assert all((before[key] == after[key]).all() for key in before)

@@ -7,11 +7,12 @@ after a step on task i's gradient alone: above 0, i's step helps j on the same b
 What is stepped: dense parameters and embedding tables that no task owns alone; towers, and gates
 and experts of one task, stay. How far:
 
-- ``optimizer`` (the default): the part that the task has in the step that AdamW and the table's
-  optimizer would take for the plain sum of the tasks' losses, momentum left out. The parts of all
-  tasks together are that step. The authors' code takes the optimizer's own step, too (SGD with
-  momentum), but puts the momentum of all tasks into each task's look; here it is left out, since it
-  says nothing of the one. For SGD without momentum the two are one.
+- ``optimizer`` (the default): as AdamW and the table's optimizer would go along the task's
+  gradient, momentum left out. What they divide by takes in the sum of the tasks' squared gradients,
+  and so is the same for all of them: not the square of their sum, by which a task would go the
+  farther, the better the others cancel it. The authors' code takes the optimizer's own step, too
+  (SGD with momentum), but puts the momentum of all tasks into each task's look; here it is left
+  out, since it says nothing of the one. For SGD without momentum the two are one.
 - ``sgd``: the paper's equation to the letter: learning rate times gradient. Under AdamW's learning
   rates that is a far smaller step than any that the run takes, of tables above all.
 
@@ -121,9 +122,9 @@ def _steps(
 ) -> Iterator[tuple[str, list[_Part]]]:
     """By task, its part of the step."""
     optimizers = scene.stepper.optimizers
-    joint = _joint(gradients)
+    squares = _squares(gradients)
     dense, table = optimizers.rates(scene.step)
-    scales = optimizers.scales(scene.step, joint) if rule == "optimizer" else {}
+    scales = optimizers.scales(scene.step, squares) if rule == "optimizer" else {}
     by_name = {own.name: own for own in shared}
     for task, own in gradients.items():
         parts = []
@@ -135,24 +136,34 @@ def _steps(
             rows_U = gradient.indices()[0]
             scale = scales.get(name)
             step_UD = gradient.values() * (
-                table if scale is None else scale[_at(joint[name], rows_U)]
+                table if scale is None else scale[_at(squares[name], rows_U)]
             )
             parts.append(_Part(value, step_UD, rows_U))
         yield task, parts
 
 
-def _joint(gradients: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """By parameter, the sum over the tasks."""
+def _squares(gradients: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """By parameter, the sum of squares over the tasks."""
     total: dict[str, Tensor] = {}
     for own in gradients.values():
         for name, gradient in own.items():
-            total[name] = total[name] + gradient if name in total else gradient
+            square = _square(gradient)
+            total[name] = total[name] + square if name in total else square
     return {name: own.coalesce() if own.is_sparse else own for name, own in total.items()}
 
 
-def _at(joint: Tensor, rows_U: Tensor) -> Tensor:
+def _square(gradient: Tensor) -> Tensor:
+    if not gradient.is_sparse:
+        return gradient.square()
+    values_UD = gradient.values().square()
+    return torch.sparse_coo_tensor(
+        gradient.indices(), values_UD, gradient.shape, is_coalesced=True, check_invariants=False
+    )
+
+
+def _at(squares: Tensor, rows_U: Tensor) -> Tensor:
     """Where rows stand among those of the sum."""
-    return torch.searchsorted(joint.indices()[0], rows_U)
+    return torch.searchsorted(squares.indices()[0], rows_U)
 
 
 @contextmanager

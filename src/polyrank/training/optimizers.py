@@ -90,39 +90,37 @@ class Optimizers:
         self._rowwise.step()
 
     @torch.no_grad()
-    def scales(self, step: int, joint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def scales(self, step: int, squares: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``update`` would multiply each element of a gradient by, momentum, weight decay and
         shares of tasks left out; nothing is remembered.
 
-        Where the gradient is a sum of the tasks', so is this step, and the part of each is its own
-        gradient times this.
-
         Args:
             step: From 0.
-            joint: By name, the gradient that the moments would take in: of a table coalesced.
+            squares: By name, what the second moments would take in, for a gradient its square: of a
+                table sparse and coalesced.
 
         Returns:
             By name, what broadcasts over the gradient: of a table (U, 1) over its U rows.
         """
         dense, table = self.rates(step)
         found = {}
-        for name, gradient in joint.items():
+        for name, square in squares.items():
             if name in self.tables:
                 group = {**self._rowwise.defaults, "lr": table}
-                found[name] = self._rowwise.scale(self.tables[name], gradient, group)
+                found[name] = self._rowwise.scale(self.tables[name], square, group)
             else:
-                found[name] = self._adamw_scale(self.dense[name], gradient, dense)
+                found[name] = self._adamw_scale(self.dense[name], square, dense)
         return found
 
-    def _adamw_scale(self, parameter: Tensor, gradient: Tensor, rate: float) -> Tensor:
-        """lr / (sqrt(v^) + eps), v^ after ``gradient`` (Kingma and Ba, ICLR 2015, algorithm 1)."""
+    def _adamw_scale(self, parameter: Tensor, square: Tensor, rate: float) -> Tensor:
+        """lr / (sqrt(v^) + eps), v^ after ``square`` (Kingma and Ba, ICLR 2015, algorithm 1)."""
         (_, decay), eps = self._adamw.defaults["betas"], self._adamw.defaults["eps"]
         state = self._adamw.state.get(parameter, {})
-        square = (1.0 - decay) * gradient.square()
+        moment = (1.0 - decay) * square
         if state:
-            square += decay * state["exp_avg_sq"]
+            moment += decay * state["exp_avg_sq"]
         count = 1.0 + float(state.get("step", 0.0))
-        scale: Tensor = rate / square.div_(1.0 - decay**count).sqrt_().add_(eps)
+        scale: Tensor = rate / moment.div_(1.0 - decay**count).sqrt_().add_(eps)
         return scale
 
     def clear_gradients(self) -> None:

@@ -116,9 +116,9 @@ class _Rowwise(Optimizer, ABC):
         """What to subtract from each row, (U, D), in memory of its own."""
 
     @abstractmethod
-    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """(U, 1): what a step without momentum would multiply each row of ``gradient`` by, which is
-        sparse and coalesced; nothing is remembered."""
+    def scale(self, table: Tensor, square: Tensor, group: dict[str, Any]) -> Tensor:
+        """(U, 1): what a step without momentum would multiply the rows of a gradient by whose
+        square, sparse and coalesced, is ``square``; nothing is remembered."""
 
 
 class RowwiseAdagrad(_Rowwise):
@@ -159,12 +159,12 @@ class RowwiseAdagrad(_Rowwise):
         scale_U: Tensor = group["lr"] / sum_U.sqrt_().add_(group["eps"])
         return values_UD * scale_U[:, None]
 
-    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """lr / (sqrt(s) + eps), s after the gradient."""
-        sum_U = _mean_square(gradient.values())
+    def scale(self, table: Tensor, square: Tensor, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(s) + eps), s after the square."""
+        sum_U = square.values().mean(dim=1)
         state = self.state.get(table, {})
         if state:
-            sum_U += state["sum"].index_select(0, gradient.indices()[0])
+            sum_U += state["sum"].index_select(0, square.indices()[0])
         scale_U: Tensor = group["lr"] / sum_U.sqrt_().add_(group["eps"])
         return scale_U[:, None]
 
@@ -223,13 +223,13 @@ class RowwiseAdam(_Rowwise):
         scale_U: Tensor = rate / root_U.add_(group["eps"])
         return mean_UD.mul_(scale_U[:, None])
 
-    def scale(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """lr / (sqrt(v^) + eps), v^ after the gradient."""
+    def scale(self, table: Tensor, square: Tensor, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(v^) + eps), v^ after the square."""
         decay = group["betas"][1]
-        square_U = (1.0 - decay) * _mean_square(gradient.values())
+        square_U = (1.0 - decay) * square.values().mean(dim=1)
         state = self.state.get(table, {})
         if state:
-            square_U += decay * state["square"].index_select(0, gradient.indices()[0])
+            square_U += decay * state["square"].index_select(0, square.indices()[0])
         count = 1 + int(state.get("step", 0))
         root_U = square_U.div_(1.0 - decay**count).sqrt_()
         scale_U: Tensor = group["lr"] / root_U.add_(group["eps"])
