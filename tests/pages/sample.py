@@ -37,7 +37,7 @@ def curve(task: str = "click") -> Figure:
             x=alt.X("step:Q", title=task),
             y=alt.Y("loss:Q", title=task),
             color=alt.Color("task:N", scale=colors.color(), title=task),
-            strokeDash=alt.StrokeDash("task:N", scale=colors.dash(), title=task, legend=None),
+            strokeDash=alt.StrokeDash("task:N", scale=colors.dash(), title=task),
             shape=alt.Shape("task:N", scale=colors.shape(), title=task),
             tooltip=[alt.Tooltip("task:N", title=task), alt.Tooltip("loss:Q", title="Loss")],
         )

@@ -47,6 +47,7 @@ def test_a_page_is_drawn_asks_for_nothing_and_fits_the_window(
     with opened(browser, plain, width=width, color_scheme=scheme) as found:
         assert (found.said, found.asked) == ([], [])
         assert found.page.locator("figure.chart svg.marks path").count() > 5
+        assert found.page.locator("#figure-loss .role-legend").count() == 1
         assert found.sideways() <= 0
         line = "getComputedStyle(document.querySelector('.mark-line path')).stroke"
         assert (found.page.evaluate(GROUND), found.page.evaluate(line)) == looks.pop(scheme)

@@ -23,6 +23,9 @@ class TaskName:
 class TaskColors:
     """Colour, dash pattern and shape by task, by its place in the order of tasks.
 
+    A chart that gives tasks more than one of them gives each channel the same legend, such as
+    ``alt.Legend(title=None, symbolStrokeWidth=0)``; ``legend=None`` on one hides it for all.
+
     Args:
         tasks: Names in the order of the schema; 8 colours and 7 shapes repeat at different lengths,
             so that 56 tasks differ in one of them at least.

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator
@@ -58,13 +57,24 @@ def written(tuned: Tuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tuned, tmp_path_factory.mktemp("tuned"), tasks=NAMES, command=COMMAND)
 
 
-def with_gain(tuned: Tuned, lower: float | None, upper: float | None, **told: Any) -> Tuned:
-    """As if the champion raised the primary goal of 100 by 3.1, and held 99.4 % of the first
+def with_gain(
+    tuned: Tuned,
+    lower: float | None,
+    upper: float | None,
+    today: float = 100,
+    picked: float = 103.1,
+) -> Tuned:
+    """As if the champion raised the primary goal from 100 to 103.1, and held 99.4 % of the first
     guardrail's goal and 90 % of the other's."""
     assert tuned.primary is not None
     assert tuned.champion is not None
     row = Gain(
-        goal=tuned.primary, today=100, picked=103.1, difference=3.1, lower=lower, upper=upper
+        goal=tuned.primary,
+        today=today,
+        picked=picked,
+        difference=picked - today,
+        lower=lower,
+        upper=upper,
     )
     gains = Gains(of="champion", drawn="user", units=9, resamples=40, confidence=0.95, rows=(row,))
     shares = zip(tuned.guardrails, (0.994, 0.9), strict=True)
@@ -73,8 +83,17 @@ def with_gain(tuned: Tuned, lower: float | None, upper: float | None, **told: An
         for rail, share in shares
     )
     champion = tuned.champion.model_copy(update={"slacks": slacks})
-    changed = {"gains": gains, "champion": champion, "later": None, **told}
-    return tuned.model_copy(update=changed)
+    return tuned.model_copy(update={"gains": gains, "champion": champion, "later": None})
+
+
+def with_guardrails(tuned: Tuned, times: int) -> Tuned:
+    """The same guardrails so many times."""
+    points = {
+        name: point.model_copy(update={"slacks": point.slacks * times})
+        for name in ("today", "start", "knee", "champion")
+        if (point := getattr(tuned, name))
+    }
+    return tuned.model_copy(update={"guardrails": tuned.guardrails * times, **points})
 
 
 LEAD = (
@@ -102,22 +121,19 @@ def test_the_verdict_says_what_is_raised_and_what_is_held(
     assert (found.sentence.replace("\N{NO-BREAK SPACE}", " "), found.tone) == (sentence, tone)
 
 
-def test_the_verdict_says_when_it_is_bad_news(tuned: Tuned) -> None:
-    worse = verdict(with_gain(tuned, -4.0, -2.0))
-    assert worse.tone == "bad"
-    stopped = verdict(with_gain(tuned, 2.2, 4.0, complete=False))
+def test_the_verdict_fits_what_there_is_to_say(tuned: Tuned) -> None:
+    good = with_gain(tuned, 2.2, 4.0)
+    assert verdict(with_gain(tuned, -4.0, -2.0)).tone == "bad"
+    stopped = verdict(good.model_copy(update={"complete": False}))
     assert stopped.sentence.endswith("The search was stopped before its last trial.")
-    everything = verdict(with_gain(tuned, 2.2, 4.0, primary=None))
-    assert all(f"`{goal.name}`" in everything.sentence for goal in tuned.objectives)
-    free = with_gain(tuned, 2.2, 4.0, guardrails=())
-    assert free.champion is not None
-    free = free.model_copy(
-        update={
-            "champion": free.champion.model_copy(update={"slacks": ()}),
-            "today": free.today.model_copy(update={"slacks": ()}),
-        }
-    )
-    assert "keeps" not in verdict(free).sentence
+    everything = verdict(good.model_copy(update={"primary": None})).sentence
+    assert all(f"`{goal.name}`" in everything for goal in tuned.objectives)
+    assert "keeps" not in verdict(with_guardrails(good, 0)).sentence
+    assert verdict(with_guardrails(good, 2)).sentence.endswith(", and holds all 4 guardrails.")
+    same = verdict(with_gain(tuned, -1.0, 1.0, picked=100.0))
+    assert "the champion leaves `value@5" in same.sentence
+    unit = verdict(with_gain(tuned, 0.1, 0.9, today=-2.0, picked=-1.5))
+    assert "by 0.500 (interval +0.100 to +0.900)" in unit.sentence
 
 
 def test_later_rows_decide_and_what_they_miss_is_said(tuned: Tuned) -> None:

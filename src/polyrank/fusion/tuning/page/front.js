@@ -170,7 +170,7 @@ polyrank.behaviours["tuning-front"] = async (figure) => {
           shown(row[`s${at}`], 3), row[`s${at}`] < 0 ? "missed" : "held"]));
     const tables = [weights, objectives, ...(data.guardrails.length ? [rails] : [])];
     const title = called(row);
-    const told = data.told[row.role] ?? row.role;
+    const told = data.told[row.role] ?? data.kinds[row.role];
     figure.answer.replaceChildren(
       element("h4", {}, title[0].toUpperCase() + title.slice(1)),
       element("p", {}, told[0].toUpperCase() + told.slice(1)),

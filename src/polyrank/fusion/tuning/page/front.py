@@ -47,6 +47,11 @@ LOOKS = {
     "champion": _Look(ACCENT, _STAR, 330, (0, -22)),
 }
 """How each role is drawn, from the back to the front."""
+_KINDS = {
+    "misses a guardrail": "misses a guardrail",
+    "dominated": "a feasible trial is better in every objective, or as good",
+    "front": "on the front",
+}
 _DIM = ("misses a guardrail", "dominated")
 _AROUND = ("front", "today", "nearest", "knee", "champion")  # what the axes show at first
 
@@ -243,6 +248,7 @@ def _data(tuned: Tuned, command: str | None) -> dict[str, object]:
         ],
         "weights": list(tuned.weights),
         "told": {role: point.told for role, point in named_points(tuned).items()},
+        "kinds": _KINDS,
         "command": command,
         "model": template(model, tuned.weights),
         "places": [PLACE.format(place) for place in range(len(tuned.weights))],
