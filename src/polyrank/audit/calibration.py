@@ -147,7 +147,7 @@ def told_bytes(value: float) -> str:
 def told_seconds(seconds: float) -> str:
     """
     >>> told_seconds(75), told_seconds(7300), told_seconds(3.2)
-    ('1 min 15 s', '2 h 2 min', '3 s')
+    ('1 min 15 s', '2 h 1 min', '3 s')
     """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -30,6 +30,7 @@ from polyrank.evaluation import METRICS, Observations, evaluate
 from polyrank.layers import cost_of
 from polyrank.model import RankingModel
 from polyrank.schema import Schema, Task
+from polyrank.storage.failures import storage_errors
 from polyrank.training import Observer, Prepared, train
 from polyrank.training.records import TIMING
 from polyrank.training.validation import BATCH, Truth
@@ -120,7 +121,8 @@ def run_job(
         StorageError: The disk refused.
     """
     began, began_cpu = time.monotonic(), time.process_time()
-    work.mkdir(parents=True, exist_ok=True)
+    with storage_errors("make the folder of a run", work.name):
+        work.mkdir(parents=True, exist_ok=True)
     probe = EvidenceProbe() if job.looked_at else None
     found = train(job.config, bench.prepared, work, resume="auto", observer=observer, probe=probe)
     trained = time.monotonic()
