@@ -337,7 +337,10 @@ def test_false_alarms_coverage_and_power_over_hundreds_of_audits() -> None:
     alarms = answers(even).get("harmed", 0) + answers(even).get("helped", 0)
     assert 0.02 <= alarms <= 0.08
     assert 0.92 <= held(even, 0.0) <= 0.98
-    worse = losing(world, detectable(even))
-    found = verdicts(worse, 400, start=1_000)
-    assert 0.92 <= held(found, worse.gain) <= 0.98
-    assert 0.7 <= answers(found)["harmed"] <= 0.9
+    # The same runs with a loss or a gain of that size put on: no other spread than the one that was seen.
+    size = detectable(even)
+    p_values = [own.gain.p_value(sign * size) for own in even for sign in (-1, 1)]
+    seen = np.mean([p_value is not None and p_value <= 0.05 for p_value in p_values])
+    assert 0.72 <= seen <= 0.86
+    worse = losing(world, size)
+    assert 0.92 <= held(verdicts(worse, 300, start=1_000), worse.gain) <= 0.98

@@ -111,15 +111,21 @@ def _main() -> None:
             f"  {parts:38} {two.ours:9.3f}{three.ours:9.3f}{five.ours:9.3f} "
             f"({five.drawn_seeds:.3f})\n"
         )
-    write("AUC, 5 seeds, 60 draws of users; 200 audits each\n")
-    for world in (World(), World(users=400, rows_each=10, wobble=0.02)):
-        for loss in (0.0, 0.005, 0.02):
+    write("AUC, 5 seeds, 60 draws of users, margin .0005\n")
+    worlds = (
+        (World(), 200),
+        (World(users=400, rows_each=10, wobble=0.02), 100),
+        (World(users=3_000, rows_each=10, wobble=0.01), 40),
+    )
+    for world, runs in worlds:
+        for loss in (0.0, 0.005):
             worse = losing(world, loss) if loss else world
-            found = verdicts(worse, 200 if world.users < 100 else 100)
-            shares = {key: round(value, 3) for key, value in answers(found).items()}
+            found = verdicts(worse, runs)
+            shares = {key: round(value, 3) for key, value in sorted(answers(found).items())}
             write(
-                f"  {world.users} users, true gain {worse.gain:+.4f}: {shares}, interval holds it "
-                f"{held(found, worse.gain):.3f}, detectable {detectable(found):.4f}\n"
+                f"  {world.users} users, true gain {worse.gain:+.4f}, {runs} audits: {shares}, "
+                f"interval holds it {held(found, worse.gain):.3f}, "
+                f"detectable {detectable(found):.4f}\n"
             )
 
 
