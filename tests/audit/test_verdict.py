@@ -337,7 +337,7 @@ def test_false_alarms_coverage_and_power_over_hundreds_of_audits() -> None:
     alarms = answers(even).get("harmed", 0) + answers(even).get("helped", 0)
     assert 0.02 <= alarms <= 0.08
     assert 0.92 <= held(even, 0.0) <= 0.98
-    # The same runs with a loss or a gain of that size put on: no other spread than the one that was seen.
+    # The same runs with a loss or a gain of that size put on: with the spread that was seen.
     size = detectable(even)
     p_values = [own.gain.p_value(sign * size) for own in even for sign in (-1, 1)]
     seen = np.mean([p_value is not None and p_value <= 0.05 for p_value in p_values])
