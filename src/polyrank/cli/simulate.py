@@ -42,7 +42,7 @@ def simulate(
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
-    """Rankings on a simulated feed: who clicks, who is satisfied, who comes back.
+    """Let rankings meet simulated users: who is satisfied comes back.
 
     A log is simulated, one model trained on it, and its rankings by clicks, by watch time, by all
     tasks and by chosen weights meet the same users, beside oracles that know the truth. What is

@@ -58,7 +58,7 @@ def brought(table: pa.Table, scorer: Scorer, order: Order) -> dict[str, float]:
 
 
 def test_tuned_weights_hold_the_guardrails_and_bring_more(
-    bundle: Bundle, validation: pa.Table
+    bundle: Bundle, validation: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer = Scorer(bundle)
     equal = brought(validation, scorer, Order.of(bundle))
@@ -72,6 +72,10 @@ def test_tuned_weights_hold_the_guardrails_and_bring_more(
     assert sum(gains) > 2.05
     again = tuned_order(scorer, validation, seed=1, trials=300)
     assert again.model == found.model
+    assert tuned["click"] < 1.1 * equal["click"]
+    monkeypatch.setitem(choosing.AT_LEAST, "click", 1.1)
+    clicked = brought(validation, scorer, tuned_order(scorer, validation, seed=1, trials=300))
+    assert 1.1 * equal["click"] <= clicked["click"]
 
 
 def test_without_anything_wanted_the_order_stays(bundle: Bundle, validation: pa.Table) -> None:
