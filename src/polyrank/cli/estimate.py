@@ -101,37 +101,23 @@ def estimate(
 
     _check(locals())
     scorer = open_scorer(bundle, tables)
-    schema = scorer.bundle.schema
     orders = _orders(scorer.bundle, model)
     asked = Question(
         worth=_worth(reward), places=places, propensity=propensity, randomised=randomised
     )
-    chosen, share = _estimator(estimator, cap), max_quarantine_share
+    how: dict[str, Any] = {
+        "estimator": _estimator(estimator, cap),
+        "part": part,
+        "max_quarantine_share": max_quarantine_share,
+    }
     warn_of_training_rows({bundle: scorer}, log, part)
     if jitter is None:
-        found = estimate_log(
-            scorer,
-            log,
-            orders,
-            asked,
-            estimator=chosen,
-            temperature=temperature,
-            over=over,
-            part=part,
-            max_quarantine_share=share,
-        )
+        found = estimate_log(scorer, log, orders, asked, temperature=temperature, over=over, **how)
     else:
-        around = weights_of(orders[IN_FORCE] if centre is None else _order(schema, centre))
+        around = orders[IN_FORCE] if centre is None else _order(scorer.bundle.schema, centre)
+        scales = _jitters(jitter, narrow)
         found = estimate_jittered(
-            scorer,
-            log,
-            orders,
-            asked,
-            centre=around,
-            jitter=_jitters(jitter, narrow),
-            estimator=chosen,
-            part=part,
-            max_quarantine_share=share,
+            scorer, log, orders, asked, centre=weights_of(around), jitter=scales, **how
         )
     if as_json:
         typer.echo(found.to_json())
