@@ -16,38 +16,28 @@ from polyrank.fusion.base import ValueModel, refuse_rows
 from polyrank.fusion.candidates import Candidates
 from polyrank.fusion.scored import Form
 from polyrank.fusion.terms import (
+    Weighted,
     explained,
-    number_as_weight,
     parts_of,
     refuse_all_zero,
     reweighted,
     tasks_of,
     weights_of,
 )
-from polyrank.schema import Declared
 from polyrank.schema.model import Name
 
 Floats = NDArray[np.float64]
 
 
-class Factor(Declared):
-    """max(prediction + plus, floor) ** weight; ``click: 2`` is short for ``click: {weight: 2}``."""
+class Factor(Weighted):
+    """max(prediction + plus, floor) ** weight: the weight is a power."""
 
-    weight: float
-    """The power; at 0 the factor is not computed."""
-    task: Name | None = None
-    """Whose prediction; null: the task that the factor is named after."""
     complement: bool = False
     """1 - prediction, of a probability that should be low: (1 - report) ** 5."""
     plus: NonNegativeFloat = 0.0
     """Added first: it weakens the factor where predictions are small."""
     floor: PositiveFloat = 1e-9
     """The least base, in the label's unit: below it candidates are alike."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_number_is_a_weight(cls, tree: object) -> object:
-        return number_as_weight(tree)
 
     def part(self, name: str, candidates: Candidates) -> Floats:
         """(N,) the logarithm of the base, which the weight multiplies; finite.

@@ -15,34 +15,24 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from polyrank.fusion.base import ValueModel
 from polyrank.fusion.candidates import Candidates
 from polyrank.fusion.terms import (
+    Weighted,
     explained,
-    number_as_weight,
     parts_of,
     refuse_all_zero,
     reweighted,
     tasks_of,
     weights_of,
 )
-from polyrank.schema import Declared
 from polyrank.schema.model import Name
 
 Floats = NDArray[np.float64]
 
 
-class Rank(Declared):
-    """weight / (rank + offset) ** beta; ``click: 2`` is short for ``click: {weight: 2}``."""
+class Rank(Weighted):
+    """weight / (rank + offset) ** beta; a negative weight where less is better."""
 
-    weight: float
-    """Finite; negative where less is better; at 0 the term is not computed."""
-    task: Name | None = None
-    """Whose prediction is ranked; null: the task that the term is named after."""
     beta: PositiveFloat = 1.0
     """How steeply it falls with the rank."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_number_is_a_weight(cls, tree: object) -> object:
-        return number_as_weight(tree)
 
 
 class RankEnsemble(ValueModel):

@@ -6,39 +6,38 @@ Shapes: N rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from polyrank.fusion.base import on_complete
 from polyrank.fusion.candidates import Candidates
 from polyrank.schema import Declared, Faults
+from polyrank.schema.model import Name
 
 Floats = NDArray[np.float64]
 
 
-class Weighted(Protocol):
-    """A term of a task with a weight."""
+class Weighted(Declared):
+    """A term of a task with a weight; ``click: 2`` is short for ``click: {weight: 2}``."""
 
-    @property
-    def task(self) -> str | None:
-        """None: the task that the term is named after."""
+    weight: float
+    """Finite; at 0 the term is not computed."""
+    task: Name | None = None
+    """Whose prediction it reads; null: the task that the term is named after."""
 
-    @property
-    def weight(self) -> float:
-        """Finite."""
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_a_weight(cls, tree: object) -> object:
+        return {"weight": tree} if isinstance(tree, int | float) else tree
 
 
 TermT = TypeVar("TermT", bound=Weighted)
 Reads = Callable[[Mapping[str, TermT]], Iterator[tuple[str, str]]]
 Part = Callable[[str, Candidates], Floats]
 """From a term's name and rows with every prediction it reads to (N,) what its weight multiplies."""
-
-
-def number_as_weight(tree: object) -> object:
-    """``click: 2`` for ``click: {weight: 2}``."""
-    return {"weight": tree} if isinstance(tree, int | float) else tree
 
 
 def refuse_all_zero(weights: Mapping[str, float], place: str) -> None:

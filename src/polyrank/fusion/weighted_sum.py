@@ -15,8 +15,8 @@ from pydantic import Field, PositiveFloat, model_validator
 from polyrank.fusion.base import ValueModel, refuse_rows
 from polyrank.fusion.candidates import Candidates
 from polyrank.fusion.terms import (
+    Weighted,
     explained,
-    number_as_weight,
     parts_of,
     refuse_all_zero,
     reweighted,
@@ -24,22 +24,18 @@ from polyrank.fusion.terms import (
     weights_of,
 )
 from polyrank.fusion.weights import equal_contribution
-from polyrank.schema import Declared, Faults
+from polyrank.schema import Faults
 from polyrank.schema.model import Name
 
 Floats = NDArray[np.float64]
 
 
-class Term(Declared):
+class Term(Weighted):
     """weight x clip(prediction / max(divisor, floor), lower, upper) ** power.
 
-    ``click: 2`` is short for ``click: {weight: 2}``.
+    The weight is negative where less is better.
     """
 
-    weight: float
-    """Finite; negative where less is better; at 0 the term is not computed."""
-    task: Name | None = None
-    """Whose prediction; null: the task that the term is named after."""
     divided_by: Name | None = None
     """A task whose prediction it is divided by: interactions per predicted watch time."""
     floor: PositiveFloat | None = None
@@ -50,11 +46,6 @@ class Term(Declared):
     """They count as no more; null: no bound."""
     power: float = 1.0
     """Of the bounded prediction."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_number_is_a_weight(cls, tree: object) -> object:
-        return number_as_weight(tree)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
