@@ -89,7 +89,7 @@ def estimate(
     max_quarantine_share: MaxQuarantineShare = None,
     as_json: AsJson = False,
 ) -> None:
-    """What rankings would have earned, from a log whose order had known chances.
+    """Tell what rankings would have earned on a log of known chances.
 
     The ranking in force and each --model FILE beside what was logged, and the differences, with
     95 % intervals over users. The log needs every candidate that was ranked, with its request, its
