@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ import pytest
 
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.jobs import run_job
-from polyrank.audit.results import Store
+from polyrank.audit.report import Report
+from polyrank.audit.results import DIED, Result, Store
 from polyrank.audit.rows import read_rows
 from polyrank.audit.session import opened
-from polyrank.cli.audit import audit
+from polyrank.audit.worker import failure
+from polyrank.cli.audit import audit, require_whole
 from polyrank.config import load_config
+from polyrank.errors import DistributedError, DivergedError, InterruptedRun
 from polyrank.training import open_sources
 from tests.cli import workbench
 
@@ -165,6 +169,30 @@ def test_every_flag_has_a_key() -> None:
     flags -= {"config", "settings", "data_root", "file", "dry_run", "quiet"}
     renamed = {"metric": "metrics", "out": "output", "no_remedies": "remedies"}
     assert {renamed.get(flag, flag) for flag in flags} <= {*AuditConfig.model_fields}
+
+
+def test_a_report_that_is_not_whole_says_what_to_do(finished: Path) -> None:
+    config = load_config(finished / "ranker.yaml")
+    settings = AuditConfig(seeds=2, transfer="none", evidence=False)
+    with opened(config, settings, open_sources(config.data, finished)) as found:
+        whole, bench = found.report(), found.bench
+    require_whole(whole)
+    (first, *_), results = whole.plan.jobs, dict(whole.plan.results)
+
+    def without(*others: Result) -> Report:
+        kept = {key: one for key, one in results.items() if key != (first.variant.role, first.seed)}
+        plan = replace(whole.plan, results={**kept, **{one.key: one for one in others}})
+        return replace(whole, plan=plan)
+
+    with pytest.raises(InterruptedRun, match="1 of 8 runs are left.*same command goes on"):
+        require_whole(without())
+    with pytest.raises(DistributedError, match="1 run of 8 died.*fewer --jobs"):
+        require_whole(without(failure(first, bench, DIED, "killed")))
+    diverged = without(failure(first, bench, "diverged", "the loss is inf"))
+    require_whole(diverged)
+    assert [failed.reason for failed in diverged.failures] == ["the loss is inf"]
+    with pytest.raises(DivergedError, match="nothing could be compared"):
+        require_whole(replace(diverged, verdicts=None))
 
 
 # With processes of their own.

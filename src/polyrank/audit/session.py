@@ -101,6 +101,8 @@ class Audit:
         finally:
             if bars is not None:
                 bars.close()
+        if console is not None:
+            console.print("judge", markup=False, highlight=False)
         return self.report()
 
     def report(self) -> Report:
@@ -135,6 +137,8 @@ class Audit:
     def _tidy(self, plan: Plan) -> None:
         """Remove what runs of another time left half done, and nothing will go on with."""
         kept = {self._work(job) for job in plan.waiting}
+        for path in self.folder.glob(".calibration-*"):
+            shutil.rmtree(path)
         for path in (self.folder / WORK).glob("*"):
             if path not in kept:
                 shutil.rmtree(path)

@@ -4,6 +4,19 @@ A task that does not learn weighs 0. So all runs of a seed have one architecture
 initial weights, one encoded log and the same batches in the same order; a twin differs from the
 joint run in which losses there are, and in the metric that chooses its checkpoint.
 
+What a twin of task k is, where that is not plain:
+
+- It selects by k's part of ``training.select.metrics``, else by what k is judged by, and stops by
+  k's own patience if it has one. The joint run has one checkpoint for all, by the user's choice.
+  What that costs a task is part of what sharing costs; ``report.Comparison.checkpoint`` tells how
+  much of it there was on validation.
+- Only constant weights know a 0, so where losses or gradients are balanced otherwise, runs without
+  all tasks are plain sums.
+- A task within others learns in its own sample space (funnel ``masked``) where one of those does
+  not learn: multiplied by a probability that nobody fits, its own would not be what it says.
+- A task that only reads (``writes: false``) writes where no other does.
+- A penalty of the sharing block, where one is configured, stays, over all its gates.
+
 >>> Variant(kind="pair", tasks=("click", "like")).role
 'pair click like'
 """

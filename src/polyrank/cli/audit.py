@@ -64,7 +64,6 @@ def audit(
 
     from polyrank.audit.session import opened
     from polyrank.config import load_config
-    from polyrank.errors import InterruptedRun
     from polyrank.run import find_root, progress
     from polyrank.training import open_sources
 
@@ -93,14 +92,39 @@ def audit(
             return
         report = found.run(None if quiet else Console(stderr=True))
     _show_report(report, found.folder)
-    if report.partial:
-        raise InterruptedRun(
-            f"stopped by a signal; {len(report.plan.waiting)} of {len(report.plan.jobs)} runs are "
-            "left, and the report is partial",
-            hint="The same command goes on.",
-        )
+    require_whole(report)
     if asked.fail_on == "harmed" and report.harmed:
         raise typer.Exit(1)
+
+
+def require_whole(report: Report) -> None:
+    """Refuse a report that runs are missing from, or without a verdict; it was shown by then.
+
+    Raises:
+        InterruptedRun: A signal stopped the audit.
+        DistributedError: Processes died.
+        DivergedError: No task has a joint run and a twin.
+    """
+    from polyrank.audit.results import DIED
+    from polyrank.errors import DistributedError, DivergedError, InterruptedRun, counted
+
+    left, of = len(report.plan.waiting), len(report.plan.jobs)
+    died = [failed for failed in report.failures if failed.code == DIED]
+    if left > len(died):
+        raise InterruptedRun(
+            f"stopped by a signal; {left} of {of} runs are left, and the report is partial",
+            hint="The same command goes on.",
+        )
+    if died:
+        raise DistributedError(
+            f"{counted(len(died), 'run')} of {of} died, and the report is partial",
+            hint="The same command tries again; with fewer --jobs there is more memory for each.",
+        )
+    if report.verdicts is None:
+        raise DivergedError(
+            "nothing could be compared, since no task has a joint run and a twin of one seed",
+            hint="See above why runs failed.",
+        )
 
 
 def _by_task(metrics: Sequence[str]) -> dict[str, str] | None:
