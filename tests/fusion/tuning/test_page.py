@@ -194,6 +194,9 @@ def test_tables_have_the_numbers_that_were_measured(tuned: Tuned) -> None:
     change = f"{100 * row.difference / row.today:+.2f}\N{NO-BREAK SPACE}%".replace("-", "−")
     assert change in goals.rows[0]
     assert [line[0] for line in rails.rows] == [rail.name for rail in tuned.guardrails]
+    picked = {row.goal: row.picked for row in tuned.later.gains.rows}
+    for rail, limit, line in zip(tuned.guardrails, tuned.later.limits, rails.rows, strict=True):
+        assert line[1:3] == [limit, pytest.approx(picked[rail.goal.name], rel=1e-9)]
     assert [line[0] for line in weights.rows] == list(NAMES)
 
 
@@ -233,6 +236,8 @@ def test_of_very_many_trials_the_front_is_kept_and_the_rest_is_thinned(tuned: Tu
     data = figure.data
     shown = {number for number in data["trial"] if number is not None}
     assert set(tuned.front) <= shown
+    late = sum(number >= 0.9 * len(more) for number in shown)
+    assert 0.08 < late / len(shown) < 0.12  # evenly over the search
     assert MAX_POINTS - 5 <= len(data["role"]) <= MAX_POINTS + 5
     assert f"{len(more) - len(shown):,} trials behind the front are left out" in figure.caption
 
