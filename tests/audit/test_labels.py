@@ -55,7 +55,7 @@ def table(rows: int = 400) -> pa.Table:
 
 def encoded(folder: Path, given: pa.Table, schema: Schema = SCHEMA) -> EncodedLog:
     encoders = Encoders.fit(schema, [given])
-    return EncodedLog.build(folder, encoders, [given], fingerprint="f", shard_rows=64)
+    return EncodedLog.build(folder, encoders, [given], fingerprint="f", shard_rows=63)
 
 
 def columns(given: pa.Table) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:

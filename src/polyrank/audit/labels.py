@@ -18,6 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from polyrank.audit.plain import Plain, finite
+from polyrank.audit.thinning import thinned_rows
 from polyrank.data import Batch, EncodedLog, in_unit, values_observed
 from polyrank.schema import Schema, Task
 
@@ -151,14 +152,9 @@ def _count(sums: _Sums, place: int, task: Task) -> Count:
 
 def _sample(log: EncodedLog, schema: Schema) -> tuple[Floats, NDArray[np.bool_]]:
     """Every k-th row, so that at most ``SAMPLE`` are taken."""
-    every, start = -(-log.num_rows // SAMPLE), 0
-    labels, seen = [], []
-    for batch in log.whole():
-        rows = torch.arange(-start % every, len(batch), every)
-        start += len(batch)
-        label_NT, seen_NT = _labels(batch.take(rows), schema)
-        labels.append(label_NT)
-        seen.append(seen_NT)
+    labels, seen = zip(
+        *(_labels(batch, schema) for batch in thinned_rows(log, SAMPLE)), strict=True
+    )
     return np.concatenate(labels), np.concatenate(seen)
 
 

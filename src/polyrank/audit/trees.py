@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from polyrank.audit.thinning import thinned_rows
 from polyrank.data import Batch, EncodedLog, Encoders, Ragged, in_unit, values_observed
 from polyrank.schema import Bag, Binary, Duration, Numeric, Regression, Schema, Task
 from polyrank.schema import Sequence as History
@@ -76,12 +77,8 @@ def known_rows(
         features: Without, there are no columns.
         thinned: Take ``MOST_ROWS`` at most, evenly.
     """
-    every, start = max(1, -(-log.num_rows // MOST_ROWS)) if thinned else 1, 0
     blocks, labels, weights = [], [], []
-    for batch in log.whole():
-        rows = torch.arange(-start % every, len(batch), every)
-        start += len(batch)
-        taken = batch if every == 1 else batch.take(rows)
+    for taken in thinned_rows(log, MOST_ROWS if thinned else None):
         named = dict(_columns(taken, schema, encoders)) if features else {}
         block_CN = [np.asarray(values, dtype=np.float32) for values in named.values()]
         blocks.append(np.column_stack([np.zeros((len(taken), 0), dtype=np.float32), *block_CN]))
@@ -95,7 +92,7 @@ def known_rows(
         x_NC=np.concatenate(blocks),
         labels=dict(by_task),
         weights=dict(weighed),
-        whole=every == 1,
+        whole=not thinned or log.num_rows <= MOST_ROWS,
     )
 
 
