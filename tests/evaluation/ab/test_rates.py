@@ -20,7 +20,7 @@ def test_false_alarms_and_coverage_of_one_look() -> None:
 
 
 def test_looking_at_every_day() -> None:
-    for peeking in (arriving(50, 400), returning(50, 200)):
+    for peeking in (arriving(30, 400), returning(30, 200)):
         assert peeking.always <= 0.05 < peeking.fixed
 
 
