@@ -343,4 +343,4 @@ def test_false_alarms_coverage_and_power_over_hundreds_of_audits() -> None:
     seen = np.mean([p_value is not None and p_value <= 0.05 for p_value in p_values])
     assert 0.72 <= seen <= 0.86
     worse = losing(world, size)
-    assert 0.92 <= held(verdicts(worse, 300, start=1_000), worse.gain) <= 0.98
+    assert 0.92 <= held(verdicts(worse, 200, start=1_000), worse.gain) <= 0.98
