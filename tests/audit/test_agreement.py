@@ -46,6 +46,9 @@ def test_correlation_interval_and_signs() -> None:
         moved = [ours[named[a], named[b]] for a, b in pairs]
         hits += abs(stats.spearmanr(moved, y).statistic) >= abs(rho) - 1e-9
     assert found.p_value == pytest.approx(hits / 24)
+    opposed = agreement({pair: -value for pair, value in ours.items()}, theirs)
+    assert opposed.p_value == found.p_value
+    assert opposed.spearman == pytest.approx(-rho)
     assert found.note == NOTE
     assert Agreement.from_json(found.to_json()) == found
 
