@@ -218,10 +218,10 @@ def speed() -> None:
         log = speed_log(length)
         for name, objectives in speed_goals().items():
             for each in (
-                CEM(trials=2000),
-                Random(trials=2000),
-                NSGA2(trials=1000),
-                TPE(trials=200),
+                CEM(trials=1000),
+                Random(trials=1000),
+                NSGA2(trials=500),
+                TPE(trials=100),
             ):
                 settings = Settings(objectives=objectives, guardrails=(), search=each)
                 task = Task(
@@ -269,10 +269,10 @@ def speed_log(length: int) -> Replayed:
 # ----------------------------------------------------------------------------------------- fronts
 
 
-def fronts(data: str, root: Path, keep: Path) -> None:
+def fronts(data: str, seeds: Sequence[int], root: Path, keep: Path) -> None:
     """Every search against random search, at equal trials."""
-    found: list[list[Any]] = []
-    for seed in range(SEEDS):
+    found = without(f"fronts_{data}", 3, seeds)
+    for seed in seeds:
         log = parts_of(data, seed, root, keep)["validation"]
         for name, objectives in FRONTS.items():
             for trials, searches in SEARCHES.items():
@@ -319,10 +319,10 @@ def dominated(front_FM: Floats, other_FM: Floats) -> float:
 # ------------------------------------------------------------------------------------------ later
 
 
-def later(data: str, root: Path, keep: Path) -> None:
+def later(data: str, seeds: Sequence[int], root: Path, keep: Path) -> None:
     """Raise two objectives, hold clicks; chosen on one day, read on the next."""
-    found: list[list[Any]] = []
-    for seed in range(SEEDS):
+    found = without(f"later_{data}", 1, seeds)
+    for seed in seeds:
         days = parts_of(data, seed, root, keep)
         settings = Settings(
             objectives=(NDCG(task="long_view"), NDCG(task="like")),
@@ -378,6 +378,12 @@ def table() -> None:
     day = json.loads((OUT / "speed.json").read_text())["date"]
     head = f"# Searching weights, {day}\n\n`python benchmarks/tuning.py speed|fronts|later|table`"
     (HERE / "results/tuning.md").write_text("\n\n".join([head, *parts]) + "\n")
+
+
+def without(name: str, place: int, seeds: Sequence[int]) -> list[list[Any]]:
+    """The numbers of other seeds, which stay."""
+    there = (OUT / f"{name}.json").exists()
+    return [row for row in read(name) if row[place] not in seeds] if there else []
 
 
 def read(name: str) -> list[list[Any]]:
@@ -459,6 +465,7 @@ def main() -> None:
     parser.add_argument("part", choices=("speed", "fronts", "later", "table"))
     add_data_root(parser)
     parser.add_argument("--log", choices=LOGS, default="kuairand")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(SEEDS))
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     os.environ["POLYRANK_DATA"] = str(asked.data_root)
@@ -467,7 +474,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
         keep = asked.keep or Path(folder)
-        {"fronts": fronts, "later": later}[asked.part](asked.log, asked.data_root, keep)
+        chosen = {"fronts": fronts, "later": later}[asked.part]
+        chosen(asked.log, asked.seeds, asked.data_root, keep)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polyrank.config import read_yaml
 from polyrank.errors import ArtefactError, ConfigError, DataError
 from polyrank.evaluation import Observations, compare
 from polyrank.fusion import Demotion, Expression, WeightedSum
@@ -545,3 +546,15 @@ def test_nothing_later_without_a_champion() -> None:
     searched = search(worlds.task(worlds.some_settings(guardrails=hopeless, resamples=50)))
     later = check_later(searched, told(searched), searched.task.log, searched.task.today_N)
     assert (later.champion, later.knee, later.gains) == (None, None, None)
+
+
+def test_the_settings_in_the_documentation_are_settings(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "fusion.md").read_text()
+    block = next(part for part in text.split("```yaml\n")[1:] if part.startswith("objectives:"))
+    (tmp_path / "search.yaml").write_text(block.partition("```")[0])
+    found = parse(Settings, read_yaml(tmp_path / "search.yaml"))
+    assert found.search == CEM(trials=5000, population=100)
+    assert [each.name for each in found.guardrails or ()] == [
+        "ndcg@10 of click at least 99% of today's",
+        "value@3 of report at most 100% of today's",
+    ]
