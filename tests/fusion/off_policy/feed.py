@@ -23,7 +23,7 @@ NUM_CANDIDATES = 5
 CONFIG = FeedConfig(
     seed=5, num_users=1500, num_items=60, candidates_per_request=NUM_CANDIDATES, history_length=0
 )
-DRAWS = 20
+DRAWS = 10
 
 
 @dataclass(frozen=True, eq=False)
