@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from polyrank.pages.blocks import Figure, Value
-from polyrank.pages.theme import chart_config, in_light
+from polyrank.pages.theme import CHART_CONFIG, in_light
 
 if TYPE_CHECKING:
     import altair as alt
@@ -76,7 +76,7 @@ def png(figure: Figure) -> bytes:
 
 
 def _config(width: int) -> dict[str, Any]:
-    config = chart_config()
+    config = CHART_CONFIG
     legend = {**config["legend"], "columns": _PNG_WIDTH // _LEGEND_WIDTH, "labelLimit": 400}
     axis = {**config["axis"], "titleLimit": width}
     return {**config, "legend": legend, "axis": axis, "background": "white", "autosize": "pad"}

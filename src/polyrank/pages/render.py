@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyrank.pages.blocks import Figure, Page
 from polyrank.pages.charts import columns, javascript, specifications
-from polyrank.pages.theme import TASK_COLORS, chart_config, css_variables
+from polyrank.pages.theme import CHART_CONFIG, TASK_COLORS, css_variables
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -73,7 +73,7 @@ def _style() -> str:
 def _scripts(page: Page) -> list[str]:
     figures = page.figures()
     behaviours = {one.behaviour.name: one.behaviour.script for one in figures if one.behaviour}
-    start = f"polyrank.startAll({json.dumps(chart_config())});"
+    start = f"polyrank.startAll({json.dumps(dict(CHART_CONFIG))});"
     libraries = [javascript()] if figures else []
     scripts = [*libraries, _asset("page.js"), *behaviours.values(), start]
     assert all("</script" not in script.lower() for script in scripts)

@@ -12,6 +12,7 @@ they differ in grey too. Beyond that each task has a dash pattern and a shape of
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -98,9 +99,8 @@ def in_light(text: str) -> str:
     return re.sub(r"var\(--([a-z0-9-]+)\)", lambda found: VARIABLES[found[1]][0], text)
 
 
-def chart_config() -> dict[str, Any]:
-    """Vega-Lite's configuration of every chart: quiet axes, a legend on top, no frame."""
-    return {
+CHART_CONFIG: Final[Mapping[str, Any]] = MappingProxyType(
+    {
         "font": FONT,
         "background": "transparent",
         "aria": False,
@@ -163,3 +163,5 @@ def chart_config() -> dict[str, Any]:
         "rule": {"color": MUTED},
         "text": {"color": INK, "fontSize": 12},
     }
+)
+"""Vega-Lite's configuration of every chart: quiet axes, a legend on top, no frame."""

@@ -236,7 +236,7 @@ def test_of_very_many_trials_the_front_is_kept_and_the_rest_is_thinned(tuned: Tu
     data = figure.data
     shown = {number for number in data["trial"] if number is not None}
     assert set(tuned.front) <= shown
-    late = sum(number >= 0.9 * len(more) for number in shown)
+    late = sum(int(number) >= 0.9 * len(more) for number in shown)
     assert 0.08 < late / len(shown) < 0.12  # evenly over the search
     assert MAX_POINTS - 5 <= len(data["role"]) <= MAX_POINTS + 5
     assert f"{len(more) - len(shown):,} trials behind the front are left out" in figure.caption
