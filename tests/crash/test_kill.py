@@ -17,8 +17,9 @@ from tests.training.forkserver import ForkServer
 from tests.training.runs import lines
 from tests.training.worker import Order
 
-KILLS = 40
-TERMINATIONS = 20
+NIGHTLY = pytest.mark.nightly
+KILLS = [16, pytest.param(80, marks=NIGHTLY)]
+TERMINATIONS = [8, pytest.param(40, marks=NIGHTLY)]
 GRACE_SECONDS = 30.0
 INTERRUPTED = 75
 SETTINGS: dict[str, Any] = {
@@ -63,11 +64,12 @@ def finish(server: ForkServer, run: Path, whole: Whole) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_kill_at_any_moment(server: ForkServer, whole: Whole) -> None:
-    rng = random.Random(1)
+@pytest.mark.parametrize("kills", KILLS)
+def test_kill_at_any_moment(server: ForkServer, whole: Whole, kills: int) -> None:
+    rng = random.Random(kills)
     killed = number = 0
-    while killed < KILLS:
-        run = server.folder / f"kill-{number}"
+    while killed < kills:
+        run = server.folder / f"kill-{kills}-{number}"
         number += 1
         resume = "never"
         # Up to three kills in one run, the later ones while it resumes.
@@ -83,11 +85,12 @@ def test_kill_at_any_moment(server: ForkServer, whole: Whole) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_terminate_at_any_moment(server: ForkServer, whole: Whole) -> None:
-    rng = random.Random(2)
+@pytest.mark.parametrize("terminations", TERMINATIONS)
+def test_terminate_at_any_moment(server: ForkServer, whole: Whole, terminations: int) -> None:
+    rng = random.Random(terminations)
     stopped = number = 0
-    while stopped < TERMINATIONS:
-        run = server.folder / f"term-{number}"
+    while stopped < terminations:
+        run = server.folder / f"term-{terminations}-{number}"
         number += 1
         pid = server.start_ready(order(server, run))
         time.sleep(rng.uniform(0.1, 0.7) * whole.seconds)

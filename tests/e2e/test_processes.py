@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ from polyrank.bundle import load_bundle
 from tests.cli.workbench import TRAINING, contents, succeed, told, write_run
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
-LONG = {**TRAINING, "epochs": 15, "select": {"patience": 0}, "checkpoint": {"every": 1}}
-"""60 steps with a checkpoint each: long enough to be caught in the middle."""
+LONG = {**TRAINING, "epochs": 8, "select": {"patience": 0}, "checkpoint": {"every": 1}}
+"""32 steps with a checkpoint each: long enough to be caught in the middle."""
 
 
 def start(*words: object, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -46,29 +48,44 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in found)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A run that nobody stopped."""
+
+    config: Path
+    told: list[str]
+    bundle: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    config = write_run(folder, training=LONG)
+    out = told(succeed("train", config, "--quiet"))
+    return Whole(config, out, contents(folder / "run" / "bundle"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bundle(
-    tmp_path: Path, number: signal.Signals
+    whole: Whole, number: signal.Signals
 ) -> None:
-    config = write_run(tmp_path, training=LONG)
+    folder, config = whole.config.parent, whole.config
+    shutil.rmtree(folder / "run")  # the same folder, since the card names it
     process = start("train", config, "--quiet")
-    wait_until(lambda: len(steps(tmp_path)) > 0, process)
+    wait_until(lambda: len(steps(folder)) > 0, process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert out == ""
-    assert steps(tmp_path)[-1] < 60
+    assert steps(folder)[-1] < 32
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 75
         sentence, line = err.splitlines()
-        assert f"stopped by {number.name} after step {steps(tmp_path)[-1]} of 60" in sentence
+        assert f"stopped by {number.name} after step {steps(folder)[-1]} of 32" in sentence
         assert json.loads(line)["hint"] == "Go on with --resume."
-    resumed = succeed("train", config, "--resume", "--quiet")
-    found = contents(tmp_path / "run" / "bundle")
-    (tmp_path / "run").rename(tmp_path / "interrupted")
-    assert told(succeed("train", config, "--quiet")) == told(resumed)
-    assert contents(tmp_path / "run" / "bundle") == found
+    assert told(succeed("train", config, "--resume", "--quiet")) == whole.told
+    assert contents(folder / "run" / "bundle") == whole.bundle
 
 
 def test_two_processes_give_one_bundle_and_one_report(tmp_path: Path) -> None:
