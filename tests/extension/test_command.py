@@ -16,21 +16,8 @@ import torch
 from polyrank.bundle import load_bundle
 from tests.cli.workbench import contents, feed_log, run, succeed, tree_of, write_yaml
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 LATER = "like"
 """The task that the parent does not have."""
-
-
-def polyrank(*words: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """A process of its own."""
-    return subprocess.run(
-        [sys.executable, *launcher, "-m", "polyrank", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-        timeout=110,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +49,8 @@ def scores(folder: Path, bundle: Path) -> dict[str, list[float]]:
 def test_a_frozen_trunk_leaves_the_old_tasks_to_the_bit(folder: Path) -> None:
     output = folder / "frozen"
     words = ("--from", parent(folder), "--freeze", "trunk", "--output", output)
-    done = polyrank("train", folder / "new.yaml", *words)
-    assert done.returncode == 0, done.stderr
-    said = "The parent's tasks predict what they predicted, bit for bit, on the 400 rows of"
-    assert said in done.stdout
+    out = succeed("train", folder / "new.yaml", *words)
+    assert "The parent's tasks predict what they predicted, bit for bit, on the 400 rows of" in out
     before, after = scores(folder, parent(folder)), scores(folder, output / "bundle")
     assert set(after) - set(before) == {f"predicted_{LATER}"}
     assert all(after[name] == column for name, column in before.items())
@@ -105,7 +90,15 @@ def test_two_processes_freeze_alike(folder: Path) -> None:
     """Under torchrun the gradients are summed before what is frozen loses its own."""
     words = ("train", folder / "new.yaml", "--from", parent(folder), "--freeze", "trunk")
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
-    done = polyrank(*words, "--output", folder / "two", launcher=launcher)
+    command = (*launcher, "-m", "polyrank", *words, "--output", folder / "two")
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},
+        check=False,
+        timeout=110,
+    )
     assert done.returncode == 0, done.stderr
     assert "predict what they predicted, bit for bit, on the 400 rows of" in done.stdout
     succeed(*words, "--output", folder / "one")
@@ -144,10 +137,10 @@ def test_a_changed_meaning_is_refused_with_all_that_differs(folder: Path) -> Non
         if task["name"] == "click":
             task["label"] = "report"
     tree["model"]["embedding_dim"] = 8
-    done = polyrank("train", write_yaml(folder / "changed.yaml", tree), "--from", parent(folder))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    told = done.stderr.splitlines()
+    done = run("train", write_yaml(folder / "changed.yaml", tree), "--from", parent(folder))
+    assert done.code == 2
+    assert done.out == ""
+    told = done.err.splitlines()
     assert told[0] == (
         "polyrank: --from: the configuration does not extend the parent: 2 differences"
     )
