@@ -55,7 +55,6 @@ def opened(browser: Browser, path: Path, *, width: int = 1400, **context: Any) -
     """A page in a window of its own, drawn."""
     with browser.new_context(viewport={"width": width, "height": 900}, **context) as window:
         page = window.new_page()
-        page.set_default_timeout(10_000)
         found = Opened(page)
         address = path.as_uri()
 
