@@ -27,7 +27,7 @@ from polyrank.training.signals import StopRequest
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20.0
 """What runs get to write a checkpoint when the audit is stopped."""
-_PROGRAM = "from polyrank.audit.worker import main; main()"
+PROGRAM = "from polyrank.audit.worker import main; main()"
 
 Died = Callable[[Job, str], None]
 """Told of a run whose process ended before it, and how."""
@@ -49,12 +49,13 @@ class Watch:
 class Worker:
     """A process, from the parent's side."""
 
-    def __init__(self, number: int, setup: Mapping[str, Any], threads: int) -> None:
+    def __init__(self, number: int, setup: Mapping[str, Any], threads: int, program: str) -> None:
         self.number = number
         self.job: Job | None = None
         self.ready = False
+        self.leaving = False  # stopped by somebody else: it takes no further run
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(threads),
@@ -129,6 +130,7 @@ class Pool:
         threads: Of each.
         messages: What asks for a job.
         watch: Told of the runs.
+        program: What a worker runs, in Python.
     """
 
     def __init__(
@@ -138,9 +140,10 @@ class Pool:
         threads: int,
         message: Callable[[Job], Mapping[str, Any]],
         watch: Watch | None = None,
+        program: str = PROGRAM,
     ) -> None:
         self._setup, self._threads, self._message = setup, threads, message
-        self._most = workers
+        self._program = program
         self._watch = watch or Watch()
         self._selector = selectors.DefaultSelector()
         self._workers: list[Worker] = []
@@ -198,7 +201,7 @@ class Pool:
             self._hire()
 
     def _hire(self) -> Worker:
-        worker = Worker(self._free.pop(0), self._setup, self._threads)
+        worker = Worker(self._free.pop(0), self._setup, self._threads, self._program)
         self._workers.append(worker)
         self._selector.register(worker, selectors.EVENT_READ, worker)
         return worker
@@ -211,11 +214,11 @@ class Pool:
                 if heard is not None and heard["kind"] == "stopped":
                     assert worker.job is not None, "only a run stops"
                     waiting.appendleft(worker.job)
-                    worker.job = None
+                    worker.job, worker.leaving = None, True
                 else:
                     self._heard(worker, heard, died)
         for worker in self._workers:
-            if worker.ready and worker.job is None and waiting:
+            if worker.ready and not worker.leaving and worker.job is None and waiting:
                 worker.job = waiting.popleft()
                 self._watch.begin(worker.number, worker.job)
                 worker.send(self._message(worker.job))
@@ -239,7 +242,7 @@ class Pool:
         how = worker.end(1.0)
         if not worker.ready:
             raise PolyrankError(f"a worker could not begin: {how}", where="audit")
-        if worker.job is None:  # asked to stop by somebody else; the next one goes on
+        if worker.job is None:  # the next one goes on
             return
         died(worker.job, how)
         self._watch.end(worker.number, worker.job, "died")
