@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polyrank.audit.compared import DeltaM
 from polyrank.audit.config import AuditConfig
+from polyrank.audit.gain import Gain
 from polyrank.audit.jobs import run_job
-from polyrank.audit.report import Report
+from polyrank.audit.report import Report, report_of
 from polyrank.audit.results import DIED, Result, Store
 from polyrank.audit.rows import read_rows
 from polyrank.audit.session import opened
+from polyrank.audit.verdict import Verdicts
 from polyrank.audit.worker import failure
 from polyrank.cli.audit import audit, require_whole
 from polyrank.config import load_config
@@ -94,11 +97,10 @@ def test_fail_on_harmed_is_an_exit_code(finished: Path, tmp_path: Path) -> None:
             assert result is not None
             drawn = (0.6 * right + 0.4 * noise).astype(np.float32)
             store.write(result, {**predictions, "click": drawn})
-    outcome = run(finished, "--out", out, "--fail-on", "harmed")
-    assert (outcome.code, "harmed" in outcome.out) == (1, True), outcome.out
     asked = tmp_path / "audit.yaml"
     asked.write_text(f"fail_on: harmed\noutput: {out}\n")
-    assert run(finished, "--settings", asked).code == 1
+    outcome = run(finished, "--settings", asked)
+    assert (outcome.code, "harmed" in outcome.out) == (1, True), outcome.out
 
 
 def test_a_dry_run_of_finished_runs_trains_nothing(finished: Path, tmp_path: Path) -> None:
@@ -173,7 +175,11 @@ def test_a_report_that_is_not_whole_says_what_to_do(finished: Path) -> None:
     config = load_config(finished / "ranker.yaml")
     settings = AuditConfig(seeds=2, transfer="none", evidence=False)
     with opened(config, settings, open_sources(config.data, finished)) as found:
-        whole, bench = found.report(), found.bench
+        bench, plan = found.bench, found.plan()
+    gain = Gain.from_json({**dict.fromkeys(Gain.__dataclass_fields__), "seeds": 0})
+    none = DeltaM(gain=gain, low=None, high=None, by_task={}, worst=None, least=None)
+    nothing = Verdicts(tasks=(), slices=(), delta_m=none, alpha=0.05)
+    whole = report_of(settings, "test", bench.metrics, plan, nothing)
     require_whole(whole)
     (first, *_), results = whole.plan.jobs, dict(whole.plan.results)
 
