@@ -123,7 +123,7 @@ def fuse(
         ),
     ] = None,
 ) -> None:
-    """Search, or set, what a bundle ranks by: the weights of its value model.
+    """Search, or set, the weights that a bundle ranks by.
 
     Plain `polyrank fuse BUNDLE LOG` predicts the log once and tries thousands of weights on it.
     --init, --model FILE and --rollback set a value model without a search. Nothing else of the
