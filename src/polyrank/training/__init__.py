@@ -29,7 +29,7 @@ of the encoded log.
 
 from polyrank.training.distributed import join_processes
 from polyrank.training.loop import train
-from polyrank.training.prepare import cached_encoders, prepare, reopen
+from polyrank.training.prepare import cached_encoders, prepare
 from polyrank.training.prepared import Prepared
 from polyrank.training.probe import Probe
 from polyrank.training.processes import Processes
@@ -44,6 +44,7 @@ from polyrank.training.records import (
     RunPlan,
     TrainRecord,
 )
+from polyrank.training.reopen import reopen
 from polyrank.training.session import TrainResult
 from polyrank.training.sources import Sources, open_sources
 from polyrank.training.spans import Span

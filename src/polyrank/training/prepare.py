@@ -103,30 +103,6 @@ def prepare(
     return with_whole_requests(prepared, work.cache, processes, max_bytes=room)
 
 
-def reopen(config: RunConfig, cache: Path) -> Prepared:
-    """What ``prepare`` left in ``cache``, for another process that works beside the first.
-
-    Neither the log nor a side table is read, so ``tables`` is empty.
-
-    Args:
-        config: The run, or another of the same encoded log.
-        cache: Its folder of encoded logs.
-
-    Raises:
-        ArtefactError: It is not there whole.
-    """
-    inside = config.data.model_copy(update={"cache": str(cache.absolute())})
-    config = config.model_copy(update={"data": inside})
-    work = _Preparation(config, Sources(logs={}), cache, _silent)
-    work._tables = {}
-    prepared = work.open()
-    if not config.model.lists:
-        return prepared
-    processes = join_processes(choose_device(config.training.device))
-    room = config.data.cache_max_bytes
-    return with_whole_requests(prepared, work.cache, processes, max_bytes=room)
-
-
 def cached_encoders(config: RunConfig, sources: Sources, run_dir: Path) -> Encoders | None:
     """What an earlier run fitted on the same log, if its cache is there; nothing is written.
 
