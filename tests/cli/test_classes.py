@@ -94,8 +94,8 @@ def test_training_measures_as_the_report_does(folder: Path) -> None:
     found = [json.loads(line) for line in lines]
     metrics = [record["metrics"] for record in found if "metrics" in record][-1]
     words = ("evaluate", folder / "run" / "bundle", folder / "log.parquet")
-    words = (*words, "--part", "validation", "--json", "--resamples", 0)
-    report = Evaluation.from_json(succeed(*words))
+    held_out = ("--part", "validation", "--json", "--resamples", 0)
+    report = Evaluation.from_json(succeed(*words, *held_out))
     for task in ("stars", "reaction"):
         assert metrics[f"{task}.mae"] == pytest.approx(report.row(task, "mae").value, rel=1e-5)
 
