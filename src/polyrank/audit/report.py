@@ -14,6 +14,7 @@ from typing import Any
 
 from polyrank._version import __version__
 from polyrank.audit.config import AuditConfig, Part
+from polyrank.audit.courses import courses_of
 from polyrank.audit.plan import Plan
 from polyrank.audit.results import Result
 from polyrank.audit.transfer import Transfer, transfers_of
@@ -99,8 +100,22 @@ class Report:
             "tasks": [_comparison(own) for own in self.tasks],
             "verdicts": None if self.verdicts is None else self.verdicts.to_json(),
             "transfers": [own.to_json() for own in self.transfers],
+            "courses": [own.to_json() for own in courses_of(self._done, self._metrics)],
+            "evidence": [
+                {"role": one.role, "seed": one.seed, "found": one.evidence}
+                for one in self._done
+                if one.evidence is not None
+            ],
             "results": [_result(one) for one in self.plan.results.values()],
         }
+
+    @property
+    def _done(self) -> list[Result]:
+        return [one for one in self.plan.results.values() if one.status == "done"]
+
+    @property
+    def _metrics(self) -> dict[str, str]:
+        return {own.task: own.metric for own in self.tasks}
 
 
 def report_of(
