@@ -17,7 +17,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from polyrank import balancing, config, data, heads, interactions, model, schema, sharing
+from polyrank import (
+    balancing,
+    calibration,
+    config,
+    data,
+    fusion,
+    heads,
+    interactions,
+    model,
+    schema,
+    sharing,
+)
+from polyrank.fusion import tuning
+from polyrank.simulation import FeedConfig, experiment
 from polyrank.task_training import TaskTraining
 
 PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
@@ -67,8 +80,34 @@ PAGES: dict[str, tuple[str, list[type[BaseModel]]]] = {
             config.Clippy,
             config.Select,
             config.CheckpointConfig,
+            config.CalibrationConfig,
+            *calibration.CALIBRATORS.values(),
             config.EvaluationConfig,
             config.TrackingConfig,
+        ],
+    ),
+    "value_models.md": (
+        "Value models and their tuning",
+        [
+            *fusion.VALUE_MODELS.values(),
+            fusion.Term,
+            fusion.Factor,
+            fusion.Rank,
+            fusion.Demotion,
+            tuning.Settings,
+            tuning.Hold,
+            tuning.Range,
+            *tuning.OBJECTIVES.values(),
+            *tuning.SEARCHES.values(),
+        ],
+    ),
+    "simulation.md": (
+        "The simulated feed and its experiment",
+        [
+            experiment.SimulationConfig,
+            FeedConfig,
+            experiment.ExperimentConfig,
+            experiment.ReturnConfig,
         ],
     ),
 }

@@ -34,11 +34,19 @@ def test_the_reference_pages_are_current(name: str) -> None:
 
 def test_every_registered_method_is_in_the_reference() -> None:
     from polyrank.balancing import GRADIENT_BALANCERS, SCALARIZERS
+    from polyrank.calibration import CALIBRATORS
+    from polyrank.fusion import VALUE_MODELS
+    from polyrank.fusion.tuning import OBJECTIVES, SEARCHES
     from polyrank.sharing import SHARINGS
 
-    text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
-    for cls in (*SHARINGS.values(), *SCALARIZERS.values(), *GRADIENT_BALANCERS.values()):
-        assert f"## {cls.__name__}\n" in text
+    pages = {
+        "configuration.md": (SHARINGS, SCALARIZERS, GRADIENT_BALANCERS, CALIBRATORS),
+        "value_models.md": (VALUE_MODELS, OBJECTIVES, SEARCHES),
+    }
+    for name, registries in pages.items():
+        text = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+        for cls in (cls for registry in registries for cls in registry.values()):
+            assert f"## {cls.__name__}\n" in text
 
 
 WITH_EXAMPLES = [
