@@ -393,7 +393,7 @@ def test_drawn_weights_are_importances_of_requests() -> None:
         log,
         ways,
         Question(worth={"click": 1.0}, places=2),
-        centre=centre,
+        centre=ways["in force"],
         jitter=(jitter, narrow),
         estimator=IPS(min_effective=20),
     )
@@ -419,7 +419,11 @@ def test_what_is_refused_of_drawn_weights() -> None:
     order = {"in force": Order(schema=feeds.schema(), weights=centre)}
 
     def refused(table: pa.Table, message: str, **options: Any) -> None:
-        given = {"centre": centre, "jitter": (jitter, WeightJitter(scale=0.1)), **options}
+        given = {
+            "centre": order["in force"],
+            "jitter": (jitter, WeightJitter(scale=0.1)),
+            **options,
+        }
         with pytest.raises((ConfigError, DataError), match=message):
             estimate_jittered(
                 scorer(), table, given.pop("orders", order), Question(worth={"click": 1.0}), **given
@@ -432,6 +436,14 @@ def test_what_is_refused_of_drawn_weights() -> None:
     refused(log, "the log draws it from 0.7 to 1.3, which does not hold", orders=far)
     other = {"other": Order(schema=feeds.schema(), model=BY_CLICK)}
     refused(log, "weight 'like': is missing", orders=other)
+    capped = {name: {"weight": weight, "upper": 0.5} for name, weight in centre.items()}
+    for model in (RankEnsemble(terms=centre), WeightedSum.model_validate({"terms": capped})):
+        apart = {"apart": Order(schema=feeds.schema(), model=model)}
+        refused(log, "ranks by another formula than the log did, .* weights alone", orders=apart)
+    demoted = Demotion(column="item_category", decay=0.5)
+    plain = WeightedSum(terms=centre)
+    late = {"late": Order(schema=feeds.schema(), model=plain, demotion=demoted)}
+    refused(log, "late: ranks by another formula", orders=late)
     outside = changed(log, "weight_like", lambda row: 9.0)
     refused(outside, "have weights that a jitter of 0.3 around this centre never draws")
     mixed = changed(log, "weight_like", lambda row: 5.0 + row["position"] / 100)

@@ -97,7 +97,7 @@ def estimate(
     """
     from polyrank.cli.bundles import open_scorer, warn_of_training_rows
     from polyrank.cli.tables import console
-    from polyrank.scoring import Question, estimate_jittered, estimate_log, weights_of
+    from polyrank.scoring import Question, estimate_jittered, estimate_log
 
     _check(locals())
     scorer = open_scorer(bundle, tables)
@@ -116,9 +116,7 @@ def estimate(
     else:
         around = orders[IN_FORCE] if centre is None else _order(scorer.bundle.schema, centre)
         scales = _jitters(jitter, narrow)
-        found = estimate_jittered(
-            scorer, log, orders, asked, centre=weights_of(around), jitter=scales, **how
-        )
+        found = estimate_jittered(scorer, log, orders, asked, centre=around, jitter=scales, **how)
     if as_json:
         typer.echo(found.to_json())
     else:

@@ -25,8 +25,8 @@ from polyrank.scoring.off_policy import (
     Judgement,
     estimate_jittered,
     estimate_log,
-    weights_of,
 )
+from polyrank.scoring.off_policy_decisions import weights_of
 from polyrank.scoring.off_policy_log import Question
 from polyrank.scoring.order import SCORE, TERM, Order
 from polyrank.scoring.scorer import PREFIX, Scorer

@@ -1,21 +1,13 @@
-"""What a bundle's ranking and others would have earned on a log of known chances.
-
-Shapes: N rows.
-"""
+"""What a bundle's ranking and others would have earned on a log of known chances."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from polyrank.errors import ConfigError, DataError
 from polyrank.fusion.off_policy import (
@@ -26,17 +18,19 @@ from polyrank.fusion.off_policy import (
     Logged,
     Over,
     PlackettLuce,
-    RankedLog,
     WeightJitter,
-    kish,
+)
+from polyrank.scoring.off_policy_decisions import (
+    Decisions,
+    DrawnLists,
+    DrawnWeights,
+    least_effective,
+    refuse_formulas,
+    weights_of,
 )
 from polyrank.scoring.off_policy_log import WHERE, LoggedRows, Question, read_logged
 from polyrank.scoring.order import Order
 from polyrank.scoring.scorer import Scorer
-
-Floats = NDArray[np.float64]
-WARMER = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Temperatures that a refusal tries, to say which would do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,134 +67,6 @@ class Judgement:
     def to_json(self) -> str:
         """All of it; what is not known is null."""
         return json.dumps(_without_nan(asdict(self)), indent=2, ensure_ascii=False)
-
-
-class Decisions(ABC):
-    """A log as decisions of known chance."""
-
-    @abstractmethod
-    def under(self, order: Order) -> Logged:
-        """The decisions as a ranking by ``order`` would take them."""
-
-    @abstractmethod
-    def as_logged(self) -> Logged:
-        """As they were taken."""
-
-    @property
-    @abstractmethod
-    def told(self) -> str:
-        """How a ranking draws its lists, in words."""
-
-    def advice(self, order: Order, least: float) -> str:
-        """What would help where ``order`` is refused; may be empty."""
-        del order, least
-        return ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnLists(Decisions):
-    """Lists that were drawn place by place."""
-
-    found: LoggedRows
-    places: int = 1
-    policy: PlackettLuce = field(default_factory=PlackettLuce)
-    over: Over = "prefix"
-    with_model: bool = False
-    """Whether the bundle's predictions stand by as a reward model."""
-
-    def under(self, order: Order) -> Logged:
-        """With importances from place 1 to each."""
-        return self._ranked.under(self._scores(order), self.policy)
-
-    def as_logged(self) -> Logged:
-        """With importances of 1."""
-        return self._ranked.as_logged()
-
-    @property
-    def told(self) -> str:
-        """The noise, and what importances run over."""
-        temperature = self.policy.temperature
-        noise = (
-            f"its score with Gumbel noise of {temperature:g} standard deviations within requests"
-            if temperature
-            else "its score alone"
-        )
-        alone = "" if self.over == "prefix" else ", at one place below what was logged above it"
-        return noise + alone
-
-    def advice(self, order: Order, least: float) -> str:
-        """The least temperature at which each place has enough effective rows."""
-        score_N, most = self._scores(order), 0.0
-        for temperature in (one for one in WARMER if one > self.policy.temperature):
-            policy = PlackettLuce(temperature=temperature)
-            effective = _least_effective(self._ranked.under(score_N, policy))
-            if effective >= least:
-                return f"With --temperature {temperature:g} there would be {effective:.0f}."
-            most = max(most, effective)
-        fewer = " Ask for fewer places." if self.places > 1 else ""
-        return f"No temperature up to {WARMER[-1]:g} gives more than {most:.0f}.{fewer}"
-
-    def _scores(self, order: Order) -> Floats:
-        found = self.found
-        return order.score(found.predictions, found.request_N, found.columns).score_N
-
-    @cached_property
-    def _ranked(self) -> RankedLog:
-        found = self.found
-        return RankedLog(
-            request_N=found.request_N,
-            place_N=found.place_N,
-            propensity_N=found.propensity_N,
-            reward_N=found.reward_N,
-            places=self.places,
-            over=self.over,
-            weight_N=found.weight_N,
-            cluster_N=found.cluster_N,
-            model_N=found.model_N if self.with_model else None,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnWeights(Decisions):
-    """Requests that were ranked by weights drawn around a centre.
-
-    A ranking is then the same with ``jitter`` around its own weights, which must stay inside what
-    was drawn from.
-    """
-
-    found: LoggedRows
-    centre: Mapping[str, float]
-    logging: WeightJitter
-    jitter: WeightJitter
-    places: int = 1
-
-    def under(self, order: Order) -> Logged:
-        """With the ratio of densities of the request's weights."""
-        weights = weights_of(order)
-        return self._logged(
-            self.logging.importance(self.centre, self.found.drawn, self.jitter, weights)
-        )
-
-    def as_logged(self) -> Logged:
-        """With importances of 1."""
-        return self._logged(np.ones(len(self.found.request_N)))
-
-    @property
-    def told(self) -> str:
-        """The scale."""
-        return f"its weights, each drawn within {self.jitter.scale:.1%} of it for every request"
-
-    def _logged(self, importance_N: Floats) -> Logged:
-        found = self.found
-        inside_N = found.place_N <= self.places
-        return Logged(
-            reward_N=found.reward_N[inside_N],
-            propensity_N=np.ones(int(inside_N.sum())),
-            target_N=importance_N[inside_N],
-            weight_N=found.weight_N[inside_N],
-            cluster_N=found.cluster_N[inside_N],
-            densities=True,
-        )
 
 
 def estimate_log(
@@ -257,7 +123,7 @@ def estimate_jittered(
     orders: Mapping[str, Order],
     question: Question,
     *,
-    centre: Mapping[str, float],
+    centre: Order,
     jitter: tuple[WeightJitter, WeightJitter],
     estimator: Estimator | None = None,
     part: str = "all",
@@ -268,9 +134,9 @@ def estimate_jittered(
     Args:
         scorer: As in ``estimate_log``.
         log: With a column ``weight_<name>`` for each weight of ``centre``.
-        orders: As in ``estimate_log``; each has the weights of ``centre``.
+        orders: As in ``estimate_log``; each differs from ``centre`` in its weights alone.
         question: The reward.
-        centre: The weights that were drawn around.
+        centre: What the log was ranked by, but for the noise on its weights.
         jitter: What was logged with, and the narrower one that each ranking is judged with, around
             its own weights.
         estimator: Null: ``snips``; ``dr`` has no model of what other weights would show.
@@ -278,7 +144,8 @@ def estimate_jittered(
         max_quarantine_share: As in ``read_logged``.
 
     Raises:
-        ConfigError: As ``estimate_log``; or a ranking has other weights, or leaves the jitter.
+        ConfigError: As ``estimate_log``; or a ranking is of another formula or other weights, or
+            leaves the jitter.
         DataError: As ``estimate_log``; or the drawn weights are not of this jitter.
     """
     estimator = SNIPS() if estimator is None else estimator
@@ -288,27 +155,23 @@ def estimate_jittered(
             where=f"{WHERE}: dr",
             hint="Use snips, ips or clipped_ips with drawn weights.",
         )
+    refuse_formulas(centre, orders)
     found = read_logged(
         scorer,
         log,
         list(orders.values()),
-        dataclasses.replace(question, drawn=tuple(centre)),
+        dataclasses.replace(question, drawn=tuple(weights_of(centre))),
         part=part,
         max_quarantine_share=max_quarantine_share,
     )
     weights = DrawnWeights(
         found=found,
-        centre=centre,
+        centre=weights_of(centre),
         logging=jitter[0],
         jitter=jitter[1],
         places=question.places,
     )
     return judge(weights, found, orders, question, estimator)
-
-
-def weights_of(order: Order) -> dict[str, float]:
-    """By name, what of an order a jitter draws."""
-    return dict(order.weights) if order.model is None else order.model.tunable
 
 
 def judge(
@@ -365,7 +228,7 @@ def _advised(
 ) -> DataError:
     """The error, with what would help where the overlap is too small."""
     least = estimator.min_effective
-    advice = decisions.advice(order, least) if _least_effective(logged) < least else ""
+    advice = decisions.advice(order, least) if least_effective(logged) < least else ""
     hint = f"{error.hint} {advice}".strip()
     return DataError(error.message, where=error.where, hint=hint)
 
@@ -381,12 +244,6 @@ def _all_refused(
     )
     told = f"{len(refused)} rankings cannot be judged by {found.on}"
     return DataError(told, where=WHERE, problems=problems)
-
-
-def _least_effective(logged: Logged) -> float:
-    """Effective clusters of the place that has the fewest."""
-    weighted_N = logged.weights_N * logged.importance_N
-    return min(kish(logged.sums(weighted_N * here_N)) for _, here_N in logged.by_place())
 
 
 def _without_nan(tree: Any) -> Any:
