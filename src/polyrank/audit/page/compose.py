@@ -1,0 +1,214 @@
+"""The page of an audit, put together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from polyrank.audit.evidence import Evidence
+from polyrank.audit.page.forest import forest, slices
+from polyrank.audit.page.found import Found
+from polyrank.audit.page.gates import gates
+from polyrank.audit.page.labels import labels
+from polyrank.audit.page.lines import cosines, course_figures, magnitudes, pair_names
+from polyrank.audit.page.matrices import heat_map
+from polyrank.audit.page.reliability import reliability
+from polyrank.audit.page.sentence import sentence
+from polyrank.audit.page.tables import (
+    reasons,
+    remedies_table,
+    runs_table,
+    slices_table,
+    verdict_table,
+)
+from polyrank.audit.page.transfer import transfer
+from polyrank.pages import (
+    Block,
+    Code,
+    Column,
+    Facts,
+    Page,
+    Prose,
+    Section,
+    Table,
+    code,
+    interval,
+    number,
+    percent,
+)
+from polyrank.pages.blocks import Cell
+
+HOW = (
+    "A verdict compares runs that differ in one thing: whether the other tasks learn. A twin has "
+    "the same architecture, rows, order, first weights and budget as the joint run.",
+    "Harmed: the interval leaves out 0 and the loss is at least the margin. Helped: the same the "
+    "other way. Unharmed: a loss of the margin is ruled out. Undecided: these runs cannot tell. "
+    "Harmed, helped and unharmed are corrected for how many tasks there are.",
+    "Affinity, angles and lengths of gradients, gates, labels and calibration are evidence of what "
+    "may be going on in one run, and no cause. Only training again measures what a task does to "
+    "another, and only with fresh seeds does a remedy prove itself.",
+)
+
+
+def composed(found: Found) -> Page:
+    """The page."""
+    said = sentence(found)
+    return Page(
+        title="Does sharing help or hurt each task?",
+        verdict=said.text,
+        tone=said.tone,
+        kind="polyrank · audit",
+        sections=list(_sections(found)),
+        note=f"polyrank {found.tree['version of polyrank']}. All numbers of this page stand in "
+        "`audit.json` beside it.",
+    )
+
+
+def _sections(found: Found) -> Iterator[Section]:
+    yield Section("Verdicts", _verdicts(found))
+    yield Section("Slices", _slices(found))
+    yield Section("What to do", _remedies(found))
+    yield Section("Who helps whom", transfer(found))
+    yield Section("Training", course_figures(found) or [Prose("No run left a log.")])
+    if found.looked:
+        seed, evidence = found.looked[0]
+        yield Section("Gradients", _gradients(found, evidence))
+        yield Section("Gates and experts", gates(evidence.gates, found.colors))
+        yield Section("Calibration", _calibration(found, evidence, seed))
+        yield Section("Labels", labels(evidence.labels, found.colors))
+    else:
+        yield Section("Evidence", [Prose(_unlooked(found))])
+    yield Section("How to read this", [Prose(*HOW)])
+    yield Section("The audit", _audit(found))
+
+
+def _unlooked(found: Found) -> str:
+    if not found.tree["settings"]["evidence"]:
+        return "No gradients, gates, calibration or labels: `evidence` was switched off."
+    return "No gradients, gates, calibration or labels: no joint run that was looked at is done."
+
+
+def _verdicts(found: Found) -> list[Block]:
+    notices = [Prose(*found.tree["notices"])] if found.tree["notices"] else []
+    if found.verdicts is None:
+        return [Prose("No task has a joint run and a twin of one seed."), *notices]
+    gains = [own for own in found.judged if own.gain.value is not None]
+    return [
+        verdict_table(found),
+        *reasons(found),
+        *([forest(found)] if gains else []),
+        _overall(found),
+        *notices,
+    ]
+
+
+def _overall(found: Found) -> Facts:
+    assert found.verdicts is not None
+    all_ = found.verdicts.delta_m
+    facts = {"Mean relative gain over tasks (Δm)": _percent(all_.gain.value)}
+    notes = {}
+    if all_.low is not None and all_.high is not None:
+        notes[next(iter(facts))] = f"{found.confidence} interval " + interval(
+            all_.low, all_.high, _percent
+        )
+    if all_.worst is not None:
+        facts["Least relative gain"] = _percent(all_.least)
+        notes["Least relative gain"] = f"of {all_.worst}"
+    units = max((own.units for own in found.judged), default=0)
+    facts["Users among the rows"] = f"{units:,}"
+    seeds = sorted({seed for own in found.comparisons for seed in own.seeds})
+    facts["Seeds"] = f"{len(seeds)}"
+    return Facts(facts, large=True, notes=notes)
+
+
+def _percent(value: float | None) -> str:
+    return percent(float("nan") if value is None else value, decimals=2, signed=True)
+
+
+def _slices(found: Found) -> list[Block]:
+    there = [own for own in found.sliced if own.gain.value is not None]
+    if not there:
+        return [Prose("No slice has rows enough of a joint run and a twin.")]
+    table = slices_table(found)
+    nothing = Prose("On no slice is a task found to be harmed or helped.")
+    return [nothing if table is None else table, slices(found)]
+
+
+def _remedies(found: Found) -> list[Block]:
+    table = remedies_table(found)
+    if table is not None:
+        return [table]
+    if not found.tree["settings"]["remedies"]:
+        return [Prose("No remedy was tried: `remedies` was switched off.")]
+    return [Prose("No remedy was tried in this audit.")]
+
+
+def _gradients(found: Found, evidence: Evidence) -> list[Block]:
+    gradients = evidence.gradients
+    blocks: list[Block] = [Prose(gradients.note)]
+    for where, place in (("fork", gradients.fork), ("layer", gradients.layer)):
+        if place.reason is not None:
+            told = "At the fork" if where == "fork" else "At a shared layer"
+            blocks.append(Prose(f"{told}: {place.reason}."))
+            continue
+        figures = (cosines(found, place, where), magnitudes(found, place, where))
+        there = [figure for figure in figures if figure is not None]
+        if where == "layer" or not gradients.layer.pairs:
+            blocks += [_cosine_matrix(found, evidence, where)] if place.pairs else []
+        blocks += there
+    noise = _noise(found, evidence)
+    return [*blocks, noise]
+
+
+def _cosine_matrix(found: Found, evidence: Evidence, where: str) -> Block:
+    place = evidence.gradients.fork if where == "fork" else evidence.gradients.layer
+    cells: dict[tuple[str, str], float | None] = {}
+    for name, (one, other) in pair_names(found.tasks).items():
+        own = place.pairs.get(name)
+        cells[one, other] = None if own is None else own.cosine.value
+        cells[other, one] = None if own is None else own.conflict
+    return heat_map(
+        name=f"conflict-{where}",
+        title="Angle and conflict of each pair",
+        caption=f"Above the diagonal: mean cosine of two tasks' gradients at {code(place.where)}. "
+        "Below it: the share of looks in which they pull against each other.",
+        alt=f"Cosine and conflict rate of the pairs of {', '.join(found.tasks)}.",
+        down=found.tasks,
+        across=found.tasks,
+        cells=cells,
+        shown=lambda row, value: number(value, decimals=2),
+        axes=("Task", "Other task"),
+        value="Cosine above the diagonal, conflict rate below",
+    )
+
+
+def _noise(found: Found, evidence: Evidence) -> Table:
+    own = evidence.gradients.noise
+    table: list[list[Cell]] = [
+        [found.colors.cell(task), own[task].snr, own[task].looks, own[task].rows]
+        for task in found.tasks
+        if task in own
+    ]
+    columns: list[str | Column] = ["Task", "Signal to noise", "Looks", "Rows of a batch"]
+    return Table(
+        "Squared length of a task's gradient over the variance of a batch's: about 0 where it "
+        "cannot be told from noise.",
+        columns,
+        table,
+    )
+
+
+def _calibration(found: Found, evidence: Evidence, seed: int) -> list[Block]:
+    told = Prose(f"Of the joint run of seed {seed}, on the {evidence.part} part.")
+    return [told, *reliability(evidence.reliability, found.colors)]
+
+
+def _audit(found: Found) -> list[Block]:
+    failed = [one for one in found.tree["results"] if one["status"] == "failed"]
+    told = [f"{one['role']}, seed {one['seed']}, failed: {one['reason']}." for one in failed]
+    settings = json.dumps(found.tree["settings"], indent=2, ensure_ascii=False)
+    return [
+        runs_table(found),
+        *([Prose(*told)] if told else []),
+        Code(settings, "Settings, as they were used"),
+    ]

@@ -1,0 +1,202 @@
+"""Tables of an audit: verdicts, slices, remedies and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean
+
+from polyrank.audit.compared import CHANCE, Compared
+from polyrank.audit.page.found import Found, Tree
+from polyrank.audit.page.words import bounds, metric, size
+from polyrank.audit.verdict import Verdict, Warned
+from polyrank.pages import Column, Prose, Table, code, number, percent
+from polyrank.pages.blocks import Cell
+from polyrank.pages.numbers import UNKNOWN
+
+_WORDS = {True: "may be harmed", False: "no warning"}
+
+
+def answer(own: Verdict | Warned) -> str:
+    """In a word or two."""
+    return own.answer if isinstance(own, Verdict) else _WORDS[own.warns]
+
+
+def is_bad(own: Verdict | Warned) -> bool:
+    """Whether it is to be seen first."""
+    return own.answer == "harmed" if isinstance(own, Verdict) else own.warns
+
+
+def verdict_table(found: Found) -> Table:
+    """A row a task."""
+    small = any(role.startswith("small_twin ") for role in found.roles())
+    beside = list(found.tree.get("baselines", {}))
+    table = [list(_cells(found, own, beside, small=small)) for own in found.judged]
+    columns: list[str | Column] = [
+        "Task",
+        "Sharing",
+        "Judged by",
+        *(Column(name, right=True) for name in ("Joint", "Twin")),
+        *([Column("Smaller twin", right=True)] if small else []),
+        *(Column(name.capitalize(), right=True) for name in beside),
+        Column("Gain", right=True),
+        Column(f"{found.confidence} interval", right=True),
+        Column("Margin", right=True),
+        Column("Relative", _share),
+        Column("Lost by one checkpoint", right=True),
+    ]
+    marked = [place for place, own in enumerate(found.judged) if is_bad(own)]
+    return Table(
+        f"On the {found.part} part, means over seeds. Gain: joint run less twin, above 0 where "
+        "sharing helps, whichever way the metric goes. Relative: as a share of the twin's lead "
+        "over chance (.5 of AUC, else 0). Lost by one checkpoint: what the joint run lost on "
+        "validation by keeping one step for all tasks.",
+        columns,
+        table,
+        marked,
+    )
+
+
+def _share(value: float) -> str:
+    return percent(value, signed=True)
+
+
+def _cells(
+    found: Found, own: Verdict | Warned, beside: list[str], *, small: bool
+) -> Iterator[Cell]:
+    name = own.metric
+    yield found.colors.cell(own.task)
+    yield answer(own)
+    yield metric(name)
+    yield size(own.joint, name)
+    yield size(own.twin, name)
+    if small:
+        yield size(found.mean(f"small_twin {own.task}", own.task), name)
+    for baseline in beside:
+        told = found.tree["baselines"][baseline].get(own.task)
+        yield size(None if told is None else told["metrics"].get(name), name)
+    yield size(own.gain.value, name, signed=True)
+    yield bounds(own)
+    yield size(own.margin, name)
+    yield own.relative.value
+    lost = found.comparison(own.task).checkpoint.values()
+    yield size(fmean(lost) if lost else None, name)
+
+
+def reasons(found: Found) -> list[Prose]:
+    """Why tasks are undecided, and what the runs could have seen."""
+    told = []
+    for own in found.judged:
+        if own.gain.reason is not None:
+            told.append(f"{code(own.task)}: {own.gain.reason}.")
+        if isinstance(own, Verdict) and own.answer == "undecided" and own.detectable is not None:
+            found_with = f"{size(own.detectable, own.metric)} {metric(own.metric)}"
+            told.append(
+                f"{code(own.task)} is undecided: {own.reason}. These runs find a true gain or "
+                f"loss of {found_with} with 80\N{NO-BREAK SPACE}%; more seeds find smaller ones."
+            )
+        if own.relative.value is None and own.relative.reason and own.metric in CHANCE:
+            told.append(f"{code(own.task)} has no relative gain: {own.relative.reason}.")
+    return [Prose(*told)] if told else []
+
+
+def slices_table(found: Found) -> Table | None:
+    """Slices on which something is harmed or helped."""
+    seen = [
+        own
+        for own in found.sliced
+        if is_bad(own) or (isinstance(own, Verdict) and own.answer == "helped")
+    ]
+    if not seen:
+        return None
+    table: list[list[Cell]] = [
+        [
+            found.colors.cell(own.task),
+            own.slice or "",
+            answer(own),
+            size(own.gain.value, own.metric, signed=True),
+            bounds(own),
+            metric(own.metric),
+            own.rows,
+        ]
+        for own in seen
+    ]
+    columns: list[str | Column] = [
+        "Task",
+        "Slice",
+        "Sharing",
+        Column("Gain", right=True),
+        Column(f"{found.confidence} interval", right=True),
+        "Judged by",
+        Column("Rows"),
+    ]
+    marked = [place for place, own in enumerate(seen) if is_bad(own)]
+    corrected = (
+        "Verdicts are corrected over all tasks and slices, intervals are not."
+        if any(isinstance(own, Verdict) for own in seen)
+        else "Warnings of one seed, not corrected for how many slices there are."
+    )
+    return Table(f"Slices on which sharing does something. {corrected}", columns, table, marked)
+
+
+def remedies_table(found: Found) -> Table | None:
+    """What each remedy that was tried gains over the twins, and what it costs."""
+    roles = [role for role in found.roles() if role.startswith("remedy ") and found.runs(role)]
+    if not roles:
+        return None
+    table: list[list[Cell]] = []
+    for role in ["joint", *roles]:
+        runs = found.runs(role)
+        if runs:
+            gains = [_gain(found, role, own) for own in found.judged]
+            parameters = fmean(run["parameters"] for run in runs)
+            table.append([role.removeprefix("remedy "), *gains, parameters, _seconds(runs)])
+    columns: list[str | Column] = [
+        "Remedy",
+        *(Column(f"{own.task} ({metric(own.metric)})", right=True) for own in found.judged),
+        Column("Parameters", _whole),
+        Column("Training, s"),
+    ]
+    return Table(
+        "Gain of each task over its twin under each remedy, means over seeds, above 0 where "
+        "sharing helps; the joint run as it is stands first.",
+        columns,
+        table,
+    )
+
+
+def _gain(found: Found, role: str, own: Compared) -> str:
+    value = found.mean(role, own.task)
+    if value is None or own.twin is None:
+        return UNKNOWN
+    sign = 1 if found.comparison(own.task).higher_is_better else -1
+    return size(sign * (value - own.twin), own.metric, signed=True)
+
+
+def _seconds(runs: list[Tree]) -> float | None:
+    times = [run["timing"]["train_seconds"] for run in runs if run["timing"]]
+    return fmean(times) if times else None
+
+
+def runs_table(found: Found) -> Table:
+    """What was trained."""
+    table: list[list[Cell]] = []
+    for role in found.roles():
+        every = [one for one in found.tree["results"] if one["role"] == role]
+        done = found.runs(role)
+        failed = len(every) - len(done)
+        steps = fmean(one["best_step"] for one in done) if done else None
+        size_ = fmean(one["parameters"] for one in done) if done else None
+        table.append([role.replace("_", " "), len(done), failed, size_, steps, _seconds(done)])
+    columns: list[str | Column] = [
+        "Run",
+        Column("Done", _whole),
+        Column("Failed", _whole),
+        Column("Parameters", _whole),
+        Column("Best step, mean", _whole),
+        Column("Training, s"),
+    ]
+    return Table("What was trained, each of these once a seed.", columns, table)
+
+
+def _whole(value: float) -> str:
+    return number(value, decimals=0)
