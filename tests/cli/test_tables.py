@@ -127,6 +127,50 @@ def test_what_is_too_wide_goes_into_a_further_table(
     assert len(heads) == {60: 8, 80: 3, 100: 2, 200: 1}[width]
 
 
+def cells_shown(capsys: pytest.CaptureFixture[str], name: str, width: int) -> list[list[list[str]]]:
+    """The words of each line of each table."""
+    out = tables.console()
+    out.width = width
+    columns = ["order", "- logged", "interval", "- in\nforce", "interval"]
+    row = [name, "+0.12", "+0.1 to +0.2", "+0.34", "+0.3 to +0.4\nin all"]
+    tables.show_cells(out, columns, [row], num_left=1, together=2)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= width
+    parts = "\n".join(line for line in lines if "─" not in line).split("\n\n")
+    return [[line.split() for line in part.splitlines()] for part in parts]
+
+
+def test_cells_that_are_too_wide_go_into_a_further_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the first column again; what tells of one value stays together."""
+    assert cells_shown(capsys, "some", 51) == [
+        [
+            ["-", "in"],
+            ["order", "-", "logged", "interval", "force", "interval"],
+            ["some", "+0.12", *["+0.1", "to", "+0.2"], "+0.34", *["+0.3", "to", "+0.4"]],
+            ["in", "all"],
+        ]
+    ]
+    for width in (50, 34, 30):
+        assert cells_shown(capsys, "some", width) == [
+            [["order", "-", "logged", "interval"], ["some", "+0.12", *["+0.1", "to", "+0.2"]]],
+            [
+                ["-", "in"],
+                ["order", "force", "interval"],
+                ["some", "+0.34", *["+0.3", "to", "+0.4"]],
+                ["in", "all"],
+            ],
+        ]
+
+
+def test_a_long_name_is_broken_before_a_number_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = cells_shown(capsys, "abcdefghij" * 4, 40)
+    assert first[1][1:] == ["+0.12", *["+0.1", "to", "+0.2"]]
+    assert "".join(line[0] for line in first[1:]) == "abcdefghij" * 4
+    assert second[2][1:] == ["+0.34", *["+0.3", "to", "+0.4"]]
+
+
 def test_metrics_that_are_nowhere_defined_are_left_out_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -144,7 +144,8 @@ def show_judgement(out: Console, found: Judgement, title: str) -> None:
     show_cells(out, columns, rows, num_left=1)
     show_title(out, "\nbeyond what was logged, and beyond the ranking in force")
     columns = ("ranking", "- logged", share, f"- {IN_FORCE}", share)
-    show_cells(out, columns, map(_difference_cells, found.policies), num_left=1)
+    cells = map(_difference_cells, found.policies)
+    show_cells(out, columns, cells, num_left=1, together=2)
     for note in _notes(found):
         out.print(note, style="dim", markup=False, soft_wrap=True)
 

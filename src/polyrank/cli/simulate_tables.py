@@ -65,7 +65,7 @@ def _show_verdicts(out: Console, found: Findings) -> None:
         rows.append([arm, test.primary.answer, *guarded.values(), decided])
     some = next(iter(found.tests.values()))
     names = [_bounded(verdict.guardrail) for verdict in some.guardrails]
-    show_cells(out, ["arm", "returns", *names, ""], rows, num_left=6)
+    show_cells(out, ["arm", "returns", *names, ""], rows, num_left=6, num_lead=1)
     for arm, test in found.tests.items():
         if test.refused is not None:
             _note(out, f"{arm}: nothing is concluded: {test.refused}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -42,6 +43,8 @@ MOST_VALUES = 20
 _MOST_PLACES = 3
 _WIDEST_VALUE = 24
 _METRIC_WIDTH = 10
+_GAP = 2
+"""Columns of text between two of a table."""
 _ORDER = (*MAIN, *HEADINGS)
 
 
@@ -154,13 +157,58 @@ def show_title(out: Console, title: str) -> None:
 
 
 def show_cells(
-    out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]], num_left: int = 0
+    out: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    num_left: int = 0,
+    *,
+    num_lead: int | None = None,
+    together: int = 1,
 ) -> None:
-    """A table of cells as they are, but the first ``num_left`` columns to the right."""
-    table = _table(columns, num_left)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    out.print(table)
+    """Cells as they are, in as many tables as the width takes.
+
+    Args:
+        out: Where to.
+        columns: Headings.
+        rows: A cell for each of them.
+        num_left: The first columns, which are aligned to the left.
+        num_lead: The first columns, which every table begins with, and which are broken before
+            another is cut; null: those to the left.
+        together: So many of the columns after them stay side by side.
+    """
+    cells = [list(row) for row in rows]
+    lead = num_left if num_lead is None else num_lead
+    sizes = [_cell_width(column) for column in zip(columns, *cells, strict=True)]
+    for place, chosen in enumerate(_fitting(sizes, lead, together, out.width)):
+        left = sum(index < num_left for index in chosen)
+        table = _table([columns[index] for index in chosen], left)
+        for column in table.columns[:lead]:
+            column.no_wrap, column.overflow = False, "fold"
+        for row in cells:
+            table.add_row(*(Text(row[index]) for index in chosen))
+        if place:
+            out.print()
+        out.print(table)
+
+
+def _cell_width(texts: Iterable[str]) -> int:
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _fitting(sizes: Sequence[int], lead: int, together: int, width: int) -> list[list[int]]:
+    """The columns of each table: the lead, and groups of the others while they fit."""
+    room = width + 1 - sum(size + _GAP for size in sizes[:lead])
+    found: list[list[int]] = []
+    left = 0
+    for start in range(lead, len(sizes), together):
+        group = list(range(start, min(start + together, len(sizes))))
+        size = sum(sizes[index] + _GAP for index in group)
+        if not found or size > left:
+            found.append(list(range(lead)))
+            left = room
+        found[-1] += group
+        left -= size
+    return found or [list(range(lead))]
 
 
 def ledger_lines(ledger: Mapping[str, Any]) -> str:
