@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from polyrank import pages
 from polyrank.bundle import load_bundle
 from polyrank.errors import ConfigError
-from polyrank.fusion.tuning import Tuned
+from polyrank.fusion.tuning import Tuned, page
 from polyrank.fusion.tuning.ranking import Ranking
 from polyrank.scoring import PREFIX, Scorer
 from tests.cli.workbench import contents, run, succeed
@@ -173,6 +174,32 @@ def test_a_search_is_shown_kept_applied_and_rolled_back(
     assert (work / "trials.jsonl").read_bytes() != trials
     screen = succeed("fuse", tmp_path / "one", "--rollback")
     assert "ranks by the default weights" in screen
+
+
+def test_the_command_of_the_page_applies_a_trial_of_that_search(
+    trained: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+
+    def shown(tuned: Tuned, folder: Path, *, tasks: object, command: str) -> Path:
+        commands.append(command)
+        return folder
+
+    monkeypatch.setattr(page, "write_page", shown)
+    work, table = tmp_path / "a folder; with 'marks'", trained / "later log.parquet"
+    shutil.copy(trained / "test.parquet", table)
+    options = ("--guard", "ndcg@5:click>=90%", "--set", "resamples=0", "--part", "all")
+    words = (bundle, table, *SEARCH, *options, "--value", "like=2", "--seed", 7, "--work", work)
+    succeed("fuse", *words)
+    trials = (work / "trials.jsonl").read_bytes()
+    again = commands[0].replace("{pick}", "5").replace("FOLDER", str(tmp_path / "out"))
+    program, *typed = shlex.split(again)
+    assert program == "polyrank"
+    succeed(*typed)
+    assert (work / "trials.jsonl").read_bytes() == trials
+    applied, found = load_bundle(tmp_path / "out").value_model, Tuned.read(work)
+    assert applied is not None
+    assert [applied.tunable[name] for name in found.weights] == list(found.trials[5].weights)
 
 
 @pytest.mark.usefixtures("without_page")

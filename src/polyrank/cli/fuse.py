@@ -145,6 +145,9 @@ def fuse(
         restart=restart,
         pick=pick,
         then=then,
+        part=part,
+        tables=tuple(tables),
+        max_quarantine_share=max_quarantine_share,
     )
     _check_modes(bundle, asked, (init, model is not None, rollback), apply)
     scorer = _scorer(bundle, tables)
@@ -153,7 +156,7 @@ def fuse(
         found = chosen = _set(scorer, log, init, model, value, part, max_quarantine_share)
         _told(bundle, scorer, log, part, chosen)
     else:
-        found = run_search(bundle, scorer, log, asked, part, max_quarantine_share, apply)
+        found = run_search(bundle, scorer, log, asked, apply)
     _write(found, apply, force)
 
 

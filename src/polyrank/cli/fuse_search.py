@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from polyrank.scoring import Scorer, Then, Tuning
 
 PARTS = ("all", "train", "validation", "test")
+SHARED = ("--value", "--part", "--table", "--max-quarantine-share")
+"""Options that --init, --model or --rollback read as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,24 @@ class Asked:
     restart: bool = False
     pick: str = "champion"
     then: str | None = None
+    part: str = "all"
+    tables: tuple[str, ...] = ()
+    max_quarantine_share: float | None = None
 
     @property
     def given(self) -> list[str]:
         """The options that were given and that only a search reads."""
+        applied = {"--restart": self.restart, "--pick": self.pick != "champion"}
+        options = {**self._said(), **applied}
+        return [name for name, given in options.items() if given and name not in SHARED]
+
+    def words(self) -> list[str]:
+        """The options that say which search it is."""
+        said = self._said().items()
+        return [word for name, found in said for each in found for word in (name, each)]
+
+    def _said(self) -> dict[str, list[str]]:
+        """By option, what was given."""
         options = {
             "--settings": self.settings,
             "--set": self.overrides,
@@ -51,12 +68,14 @@ class Asked:
             "--search": self.search,
             "--trials": self.trials,
             "--seed": self.seed,
+            "--value": self.values,
             "--work": self.work,
-            "--restart": self.restart,
-            "--pick": self.pick != "champion",
             "--then": self.then,
+            "--part": None if self.part == "all" else self.part,
+            "--table": self.tables,
+            "--max-quarantine-share": self.max_quarantine_share,
         }
-        return [name for name, given in options.items() if given not in (None, (), False)]
+        return {name: _each(given) for name, given in options.items()}
 
     def read(self) -> Settings:
         """The file, what is put over it, and then the options.
@@ -102,6 +121,13 @@ class Asked:
             tree["search"] = {"kind": "cem", **tree.get("search", {}), "trials": self.trials}
 
 
+def _each(given: object) -> list[str]:
+    """What an option was given, once or several times; none: it was not."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, tuple) else [str(given)]
+
+
 def worths(texts: Sequence[str]) -> dict[str, float]:
     """``TASK=NUMBER`` words.
 
@@ -127,8 +153,6 @@ def run_search(
     scorer: Scorer,
     log: str | None,
     asked: Asked,
-    part: str,
-    share: float | None,
     apply: Path | None,
 ) -> Bundle | None:
     """Search, write and show; the bundle that ranks by what was picked, where it is to be written.
@@ -149,7 +173,7 @@ def run_search(
             hint="Write fuse BUNDLE LOG; or one of --init, --model FILE and --rollback.",
         )
     settings = asked.read()
-    warn_of_training_rows({bundle: scorer}, log, part)
+    warn_of_training_rows({bundle: scorer}, log, asked.part)
     folder = _folder(bundle, asked)
     out = console()
     with _progress(settings) as progress:
@@ -158,14 +182,14 @@ def run_search(
             log,
             settings,
             folder=folder,
-            part=part,
+            part=asked.part,
             then=_then(log, asked.then),
-            max_quarantine_share=share,
+            max_quarantine_share=asked.max_quarantine_share,
             progress=progress,
             ready=lambda task: show_asked(out, task),
         )
     show_tuned(out, tuning.tuned)
-    _written(tuning, folder, scorer, bundle, log)
+    _written(tuning, folder, scorer, _again(bundle, log, asked))
     _refuse_unfinished(tuning)
     if apply is None:
         return None
@@ -195,13 +219,18 @@ def _folder(bundle: Path, asked: Asked) -> Path:
     return folder
 
 
-def _written(tuning: Tuning, folder: Path, scorer: Scorer, bundle: Path, log: str) -> None:
+def _again(bundle: Path, log: str, asked: Asked) -> str:
+    """The same search for a shell, applying a trial that is still to be named."""
+    same = shlex.join(["polyrank", "fuse", str(bundle), log, *asked.words()])
+    return f"{same} --pick {{pick}} --apply FOLDER"
+
+
+def _written(tuning: Tuning, folder: Path, scorer: Scorer, command: str) -> None:
     """The result and, where the extra is installed, its page."""
     from polyrank.fusion.tuning.page import write_page
 
     path = tuning.tuned.write(folder)
     typer.echo(f"the result is {path}")
-    command = f"polyrank fuse {bundle} {log} --work {folder} --pick {{pick}} --apply FOLDER"
     try:
         page = write_page(
             tuning.tuned, folder, tasks=scorer.bundle.schema.task_names, command=command
