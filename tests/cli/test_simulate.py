@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from polyrank.simulation.experiment import ARMS
-from tests.cli.workbench import Outcome, run
+from tests.cli.workbench import Outcome, run, succeed
 
 SMALL = (
     *("--set", "rows=3000", "--set", "feed.num_users=80", "--set", "feed.num_items=60"),
@@ -127,3 +127,18 @@ def test_what_is_refused_before_any_work(
     assert "training" not in outcome.err
     for fragment in fragments:
         assert fragment in outcome.err
+
+
+def test_a_bundle_that_cannot_rank_the_feed_is_refused_before_any_work(
+    tmp_path: Path, bundle: Path
+) -> None:
+    model = tmp_path / "model.yaml"
+    model.write_text(
+        "{kind: weighted_sum, terms: {click: 1}, demotion: {column: publisher, decay: .5}}"
+    )
+    succeed("fuse", bundle, "--model", model, "--apply", tmp_path / "bundle")
+    outcome = run("simulate", *SMALL, "--bundle", f"mine={tmp_path / 'bundle'}")
+    assert outcome.code == 2
+    assert "training" not in outcome.err
+    assert "arm 'mine': cannot rank what the feed offers" in outcome.err
+    assert "column 'publisher'" in outcome.err

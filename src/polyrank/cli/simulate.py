@@ -127,6 +127,7 @@ def _prepared(
         watcher.stage("simulate", config.rows)
         simulated = Feed(config.feed)
         experiment = Experiment(simulated.world, config.experiment)
+        experiment.check(more)
         train, validation = observed_log(simulated, config.rows)
         bundle = train_ranker(config.feed, train, validation, watcher)
         watcher.stage("choose weights", validation.num_rows)

@@ -10,9 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from polyrank.bundle import Bundle
 from polyrank.errors import ConfigError
+from polyrank.fusion import Demotion, WeightedSum
+from polyrank.scoring import Order, Scorer
 from polyrank.simulation import Feed, FeedConfig
 from polyrank.simulation.experiment import (
+    BundlePolicy,
     Course,
     Experiment,
     ExperimentConfig,
@@ -198,3 +202,21 @@ def test_too_few_or_too_many_candidates(world: World, candidates: int, shown: in
 def test_no_arm(world: World) -> None:
     with pytest.raises(ConfigError, match="at least one arm"):
         Experiment(world).run({})
+
+
+def test_a_split_that_leaves_an_arm_without_users() -> None:
+    few = Feed(FeedConfig(num_users=1, num_items=60)).world
+    experiment = Experiment(few, ExperimentConfig(days=1, design="split"))
+    told = r"design: a split of 1 user over 2 arms leaves none to '(one|other)'\. Raise `num_users`"
+    with pytest.raises(ConfigError, match=told):
+        experiment.run({"one": RandomPolicy(), "other": RandomPolicy()})
+
+
+def test_an_arm_that_cannot_rank_says_so_before_all_else(world: World, bundle: Bundle) -> None:
+    reads = Demotion(column="publisher", decay=0.5)
+    model = WeightedSum(terms={"click": 1.0})
+    order = Order(schema=bundle.schema, model=model, demotion=reads)
+    mine = BundlePolicy(Scorer(bundle), order)
+    arms: dict[str, Policy] = {"good": RandomPolicy(), "mine": mine}
+    with pytest.raises(ConfigError, match="arm 'mine': cannot rank .* column 'publisher'"):
+        Experiment(world, CONFIG).check(arms)

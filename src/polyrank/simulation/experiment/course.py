@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, PolyrankError, counted
 from polyrank.simulation.examination import examination_curve
 from polyrank.simulation.experiment.config import ExperimentConfig
 from polyrank.simulation.experiment.days import draw_day
@@ -72,6 +72,26 @@ class Experiment:
         self._examination_K = np.pad(shown_K, (0, self.config.candidates - len(shown_K)))
         self._base_U = draw_bases(feed, self.config.returns)
 
+    def check(self, arms: Mapping[str, Policy]) -> None:
+        """Let each arm rank one request, before there is anything to lose.
+
+        Raises:
+            ConfigError: One cannot; it says why.
+        """
+        day = draw_day(self.world, self.config, 0)
+        first_R = np.arange(len(day.requests.user_R)) == 0
+        offer = Offer(self.world, day.chosen(first_R))
+        for name, policy in arms.items():
+            try:
+                policy.rank(offer)
+            except PolyrankError as error:
+                raise ConfigError(
+                    f"cannot rank what the feed offers: {error.message}",
+                    where=f"arm {name!r}",
+                    hint=error.hint,
+                    problems=error.problems,
+                ) from error
+
     def run(self, arms: Mapping[str, Policy], report: Report | None = None) -> Course:
         """Let each arm rank for its users until the last day.
 
@@ -80,7 +100,7 @@ class Experiment:
             report: Told each day, from 1, once it is over, with the users that were there by arm.
 
         Raises:
-            ConfigError: No arm.
+            ConfigError: No arm, or in a split one without a user.
         """
         if not arms:
             raise ConfigError("an experiment needs at least one arm")
@@ -128,7 +148,16 @@ class Experiment:
         arm_U = generator(self.world.config.seed, Stream.ASSIGNMENT).integers(
             len(names), size=num_users
         )
-        return {name: arm_U == place for place, name in enumerate(names)}
+        found = {name: arm_U == place for place, name in enumerate(names)}
+        empty = [name for name, here_U in found.items() if not here_U.any()]
+        if empty:
+            raise ConfigError(
+                f"a split of {counted(num_users, 'user')} over {len(names)} arms leaves none to "
+                f"{', '.join(map(repr, empty))}",
+                where="design",
+                hint="Raise `num_users` of the feed, or leave the design paired.",
+            )
+        return found
 
     def _day(self, offer: Offer, policy: Policy, there: BoolArray) -> Columns:
         """(U,) outcomes of one arm's day, whoever is not there included."""
