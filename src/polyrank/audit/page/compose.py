@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 
 from polyrank.audit.evidence import Evidence
+from polyrank.audit.gradients import Place
 from polyrank.audit.page.forest import forest, slices
 from polyrank.audit.page.found import Found
 from polyrank.audit.page.gates import gates
 from polyrank.audit.page.labels import labels
-from polyrank.audit.page.lines import cosines, course_figures, magnitudes, pair_names
+from polyrank.audit.page.lines import cosines, course_figures, magnitudes, pair_names, told
 from polyrank.audit.page.matrices import heat_map
 from polyrank.audit.page.reliability import reliability
 from polyrank.audit.page.sentence import sentence
@@ -22,6 +23,7 @@ from polyrank.audit.page.tables import (
     verdict_table,
 )
 from polyrank.audit.page.transfer import transfer
+from polyrank.audit.page.words import whole
 from polyrank.pages import (
     Block,
     Code,
@@ -148,38 +150,55 @@ def _gradients(found: Found, evidence: Evidence) -> list[Block]:
     blocks: list[Block] = [Prose(gradients.note)]
     for where, place in (("fork", gradients.fork), ("layer", gradients.layer)):
         if place.reason is not None:
-            told = "At the fork" if where == "fork" else "At a shared layer"
-            blocks.append(Prose(f"{told}: {place.reason}."))
+            blocks.append(Prose(f"No gradients {told(where)}: {place.reason}."))
             continue
         figures = (cosines(found, place, where), magnitudes(found, place, where))
-        there = [figure for figure in figures if figure is not None]
-        if where == "layer" or not gradients.layer.pairs:
-            blocks += [_cosine_matrix(found, evidence, where)] if place.pairs else []
-        blocks += there
-    noise = _noise(found, evidence)
-    return [*blocks, noise]
+        blocks += [figure for figure in figures if figure is not None]
+        blocks += _angles(found, place, where)
+    return [*blocks, _noise(found, evidence)]
 
 
-def _cosine_matrix(found: Found, evidence: Evidence, where: str) -> Block:
-    place = evidence.gradients.fork if where == "fork" else evidence.gradients.layer
+def _angles(found: Found, place: Place, where: str) -> list[Block]:
+    """Mean cosines as a matrix; conflict and magnitudes as a table."""
+    pairs = {name: two for name, two in pair_names(found.tasks).items() if name in place.pairs}
+    if not pairs:
+        return []
     cells: dict[tuple[str, str], float | None] = {}
-    for name, (one, other) in pair_names(found.tasks).items():
-        own = place.pairs.get(name)
-        cells[one, other] = None if own is None else own.cosine.value
-        cells[other, one] = None if own is None else own.conflict
-    return heat_map(
-        name=f"conflict-{where}",
-        title="Angle and conflict of each pair",
-        caption=f"Above the diagonal: mean cosine of two tasks' gradients at {code(place.where)}. "
-        "Below it: the share of looks in which they pull against each other.",
-        alt=f"Cosine and conflict rate of the pairs of {', '.join(found.tasks)}.",
+    table: list[list[Cell]] = []
+    for name, (one, other) in pairs.items():
+        own = place.pairs[name]
+        cells[one, other] = cells[other, one] = own.cosine.value
+        two = [found.colors.cell(one), found.colors.cell(other)]
+        table.append([*two, own.cosine.value, own.conflict, own.similarity.value])
+    matrix = heat_map(
+        name=f"angles-{where}",
+        title=f"Mean angle of each pair, {told(where)}",
+        caption=f"Cosine of two tasks' gradients at {code(place.where)}, mean over looks.",
+        alt=f"Mean cosines of the pairs of {', '.join(found.tasks)}.",
         down=found.tasks,
         across=found.tasks,
         cells=cells,
-        shown=lambda row, value: number(value, decimals=2),
+        shown=lambda _, value: number(value, decimals=2, signed=True),
         axes=("Task", "Other task"),
-        value="Cosine above the diagonal, conflict rate below",
+        value="Cosine",
+        largest=1.0,
     )
+    columns: list[str | Column] = [
+        "Task",
+        "Other task",
+        Column("Cosine", _cosine),
+        Column("In conflict", percent),
+        Column("Alike in length"),
+    ]
+    caption = (
+        "In conflict: the share of looks whose cosine is below 0. Alike in length: 1 where both "
+        "gradients are equally long, about 0 where one rules."
+    )
+    return [matrix, Table(caption, columns, table)]
+
+
+def _cosine(value: float) -> str:
+    return number(value, decimals=3, signed=True)
 
 
 def _noise(found: Found, evidence: Evidence) -> Table:
@@ -189,7 +208,12 @@ def _noise(found: Found, evidence: Evidence) -> Table:
         for task in found.tasks
         if task in own
     ]
-    columns: list[str | Column] = ["Task", "Signal to noise", "Looks", "Rows of a batch"]
+    columns: list[str | Column] = [
+        "Task",
+        "Signal to noise",
+        Column("Looks", whole),
+        Column("Rows of a batch", whole),
+    ]
     return Table(
         "Squared length of a task's gradient over the variance of a batch's: about 0 where it "
         "cannot be told from noise.",
@@ -199,16 +223,16 @@ def _noise(found: Found, evidence: Evidence) -> Table:
 
 
 def _calibration(found: Found, evidence: Evidence, seed: int) -> list[Block]:
-    told = Prose(f"Of the joint run of seed {seed}, on the {evidence.part} part.")
-    return [told, *reliability(evidence.reliability, found.colors)]
+    of = Prose(f"Of the joint run of seed {seed}, on the {evidence.part} part.")
+    return [of, *reliability(evidence.reliability, found.colors)]
 
 
 def _audit(found: Found) -> list[Block]:
     failed = [one for one in found.tree["results"] if one["status"] == "failed"]
-    told = [f"{one['role']}, seed {one['seed']}, failed: {one['reason']}." for one in failed]
+    why = [f"{one['role']}, seed {one['seed']}, failed: {one['reason']}." for one in failed]
     settings = json.dumps(found.tree["settings"], indent=2, ensure_ascii=False)
     return [
         runs_table(found),
-        *([Prose(*told)] if told else []),
+        *([Prose(*why)] if why else []),
         Code(settings, "Settings, as they were used"),
     ]

@@ -150,7 +150,7 @@ def _layers(base: Any, name: str, color: Any) -> Chart:
     import altair as alt
 
     tasks = name == "task"
-    y = alt.Y(f"{name}:N", title=None, sort=None, axis=alt.Axis(labelLimit=150, domain=False))
+    y = alt.Y(f"{name}:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, domain=False))
     x = alt.X("gain:Q", title="Gain", scale=alt.Scale(zero=True))
     if tasks:
         means = base.transform_filter(alt.FieldEqualPredicate(field="kind", equal="mean"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from polyrank.audit.gates import Gate, GateEvidence
 from polyrank.audit.page.lines import pair_names
 from polyrank.audit.page.matrices import heat_map
+from polyrank.audit.page.words import whole
 from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, number, rows
 from polyrank.pages.blocks import Chart, Value
 from polyrank.pages.theme import INK
@@ -45,7 +46,7 @@ def _mixtures(found: GateEvidence, colors: TaskColors) -> Figure:
         data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
         labels={"gate": "Gate", "expert": "Expert", "weight": "Mean weight"},
         charts=[_panel(name, _color(name, colors)) for name in kept],
-        height=50 + 22 * most,
+        height=50 + 16 * most,
     )
 
 
@@ -79,7 +80,7 @@ def _table(found: GateEvidence) -> Table:
         "Entropy of a row's weights in nats, and how many experts that is: of a row, and over all "
         "rows. Of one expert a row, a gate is a switch; of as many as there are, it does not "
         "choose.",
-        ["Gate", "Experts", "Entropy", "Used by a row", "Used over all rows"],
+        ["Gate", Column("Experts", whole), "Entropy", "Used by a row", "Used over all rows"],
         [[name, *_numbers(gate)] for name, gate in found.gates.items()],
     )
 
@@ -124,6 +125,7 @@ def _banks(found: GateEvidence) -> list[Block]:
             shown=lambda _, value: number(value, decimals=2),
             axes=("Expert", "Other expert"),
             value="CKA",
+            largest=1.0,
         )
         for place, (name, bank) in enumerate(small.items())
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from polyrank.audit.labels import LabelEvidence
 from polyrank.audit.page.lines import pair_names
 from polyrank.audit.page.matrices import heat_map
+from polyrank.audit.page.words import whole
 from polyrank.pages import Block, Column, Prose, Table, TaskColors, number, percent
 from polyrank.pages.blocks import Cell
 
@@ -24,16 +25,12 @@ def _counts(found: LabelEvidence, colors: TaskColors) -> Table:
     columns: list[str | Column] = [
         "Task",
         "Part",
-        Column("Rows with the label", _whole),
+        Column("Rows with the label", whole),
         Column("Of all rows", percent),
-        Column("Positives", _whole),
+        Column("Positives", whole),
         Column("Mean label"),
     ]
     return Table("A task with few labels, or few positives, has the most to win.", columns, table)
-
-
-def _whole(value: float) -> str:
-    return number(value, decimals=0)
 
 
 def _correlations(found: LabelEvidence, colors: TaskColors) -> list[Block]:
@@ -61,6 +58,7 @@ def _correlations(found: LabelEvidence, colors: TaskColors) -> list[Block]:
             shown=lambda _, value: number(value, decimals=2, signed=True),
             axes=("Task", "Other task"),
             value="Correlation",
+            largest=1.0,
         ),
         *([Prose(*why)] if why else []),
     ]

@@ -87,7 +87,7 @@ def _course_panel(task: str, title: str, colors: TaskColors) -> Chart:
         .transform_filter(alt.FieldEqualPredicate(field="task", equal=task))
         .mark_line(color=colors.of(task), point={"size": 14, "color": colors.of(task)})
         .encode(
-            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d")),
+            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d", tickMinStep=1)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
             strokeDash=alt.StrokeDash("run:N", scale=dash, legend=None),
             tooltip=[
@@ -117,7 +117,7 @@ def cosines(found: Found, place: Place, where: str) -> Figure | None:
     fields = ("one", "other", "pair", "step", "cosine")
     return Figure(
         name=f"cosines-{where}",
-        title=f"Angle between gradients, {_told(where)}",
+        title=f"Angle between gradients, {told(where)}",
         caption="Cosine of two tasks' gradients by step: below 0 they pull against each other."
         + left,
         alt=f"Cosine by step, a panel for each of {len(kept)} pairs of tasks.",
@@ -134,7 +134,8 @@ def cosines(found: Found, place: Place, where: str) -> Figure | None:
     )
 
 
-def _told(where: str) -> str:
+def told(where: str) -> str:
+    """Where gradients are compared."""
     return "at the fork" if where == "fork" else "at the last shared layer"
 
 
@@ -147,7 +148,7 @@ def _cosine_panel(pair: str) -> Chart:
         .transform_filter(alt.FieldEqualPredicate(field="pair", equal=pair))
         .mark_line(color=INK, point={"size": 14, "color": INK}, strokeWidth=1.5)
         .encode(
-            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d")),
+            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d", tickMinStep=1)),
             y=alt.Y("cosine:Q", title=None, scale=alt.Scale(domain=[-1, 1])),
             tooltip=[
                 alt.Tooltip("step:Q", title="Step"),
@@ -170,12 +171,12 @@ def magnitudes(found: Found, place: Place, where: str) -> Figure | None:
     colors = found.colors
     legend = alt.Legend(title=None, symbolType="stroke", symbolSize=350, symbolStrokeWidth=2.5)
     positive = all(isinstance(row[2], float) and row[2] > 0 for row in table)
-    scale = alt.Scale(type="log") if positive else alt.Scale(zero=True)
+    scale = alt.Scale(type="log", nice=False) if positive else alt.Scale(zero=True)
     chart = (
         alt.Chart(rows())
         .mark_line(point={"size": 16})
         .encode(
-            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d")),
+            x=alt.X("step:Q", title="Step", axis=alt.Axis(format=",d", tickMinStep=1)),
             y=alt.Y("length:Q", title="Length", scale=scale),
             color=alt.Color("task:N", scale=colors.color(), legend=legend),
             strokeDash=alt.StrokeDash("task:N", scale=colors.dash(), legend=legend),
@@ -188,7 +189,7 @@ def magnitudes(found: Found, place: Place, where: str) -> Figure | None:
     )
     return Figure(
         name=f"magnitudes-{where}",
-        title=f"Length of gradients, {_told(where)}",
+        title=f"Length of gradients, {told(where)}",
         caption="Of each task's unweighted loss, by step. A task whose gradient is far longer "
         "than the others decides where what is shared goes.",
         alt=f"Lengths of the gradients of {', '.join(found.tasks)} by step.",

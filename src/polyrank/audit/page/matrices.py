@@ -25,6 +25,8 @@ def heat_map(
     axes: tuple[str, str],
     neutral: Callable[[str], float] | None = None,
     value: str = "Value",
+    own: bool = True,
+    largest: float | None = None,
 ) -> Figure:
     """One figure.
 
@@ -41,6 +43,8 @@ def heat_map(
         neutral: By row, up to which value a cell has no colour; else colours go by the largest
             value of all.
         value: What cells are.
+        own: Whether the diagonal counts for the colours of others.
+        largest: What has the deepest colour; null: the largest value.
     """
     found = [(row, column, cells.get((row, column))) for row in down for column in across]
     strengths = [_strength(row, number, neutral) for row, _, number in found]
@@ -51,7 +55,9 @@ def heat_map(
         "shown": [None if number is None else shown(row, number) for row, _, number in found],
         "strength": list(strengths),
     }
-    chart = _chart(axes, _thresholds(strengths, fixed=neutral is not None), down, across)
+    counted = [each for each, (i, j, _) in zip(strengths, found, strict=True) if own or i != j]
+    thresholds = _thresholds(counted, largest, margins=neutral is not None)
+    chart = _chart(axes, thresholds, down, across)
     return Figure(
         name=name,
         title=title,
@@ -79,13 +85,16 @@ def _strength(
     return value / unit if unit > 0 else (0.0 if value == 0 else value * 1e9)
 
 
-def _thresholds(strengths: Sequence[float | None], *, fixed: bool) -> list[float]:
+def _thresholds(
+    strengths: Sequence[float | None], largest: float | None, *, margins: bool
+) -> list[float]:
     """Six that part seven colours, alike to both sides."""
-    largest = max((abs(value) for value in strengths if value is not None), default=1.0) or 1.0
-    if not fixed:
-        edges = [largest / 7, 3 * largest / 7, 5 * largest / 7]
+    found = max((abs(value) for value in strengths if value is not None), default=1.0) or 1.0
+    if not margins:
+        top = largest or found
+        edges = [top / 7, 3 * top / 7, 5 * top / 7]
     else:
-        top = max(largest, 8.0)
+        top = max(found, 8.0)
         edges = [1.0, top ** (1 / 3), top ** (2 / 3)]
     return [-edge for edge in reversed(edges)] + edges
 
@@ -102,7 +111,7 @@ def _chart(
         sort=list(across),
         axis=alt.Axis(orient="top", labelAngle=0, labelLimit=110, domain=False, ticks=False),
     )
-    y = alt.Y("row:N", title=axes[1], sort=list(down), axis=alt.Axis(labelLimit=110, domain=False))
+    y = alt.Y("row:N", title=None, sort=list(down), axis=alt.Axis(labelLimit=110, domain=False))
     there = (
         alt.Chart(rows())
         .transform_filter(alt.FieldValidPredicate(field="value", valid=True))

@@ -63,7 +63,7 @@ def _reach(task: str, table: list[tuple[Value, ...]]) -> list[float]:
         value
         for row in table
         if row[0] == task
-        for value in row[3:]
+        for value in row[3:5]
         if isinstance(value, int | float)
     ]
     low, high = min(0.0, *numbers), max(numbers)
@@ -92,7 +92,9 @@ def _panel(task: str, color: str, reach: list[float]) -> Chart:
     diagonal = ends.mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1)
     return alt.layer(
         diagonal.encode(x=alt.X("x:Q"), y=alt.Y("y:Q")),
-        base.mark_rule(color=color, opacity=0.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(color=color, opacity=0.5, clip=True).encode(
+            x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"
+        ),
         base.mark_point(filled=False, color=color, strokeWidth=1.5, size=40).encode(
             x=x, y=y, fill=fill, tooltip=tooltip
         ),

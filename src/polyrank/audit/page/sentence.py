@@ -92,13 +92,14 @@ def _names(verdicts: Sequence[Verdict | Warned]) -> str:
 def _power(verdicts: Sequence[Verdict]) -> str:
     """What undecided runs could have seen."""
     told = [
-        f"{size(own.detectable, own.metric)} {metric(own.metric)} for {code(own.task)}"
+        f"{size(own.detectable, own.metric)} {metric(own.metric)} in {code(own.task)}"
         for own in verdicts
         if own.detectable is not None
     ]
     if not told:
         return "the runs allow no interval"
-    return f"a gain or loss that these runs find with 80\N{NO-BREAK SPACE}% is {listed(told)}"
+    share = "80\N{NO-BREAK SPACE}%"
+    return f"with a chance of {share} these runs would see a gain or loss of {listed(told)}"
 
 
 def _warned(found: Found, warnings: Warnings) -> str:

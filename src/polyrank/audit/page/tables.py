@@ -7,9 +7,9 @@ from statistics import fmean
 
 from polyrank.audit.compared import CHANCE, Compared
 from polyrank.audit.page.found import Found, Tree
-from polyrank.audit.page.words import bounds, metric, size
+from polyrank.audit.page.words import bounds, listed, metric, size, whole
 from polyrank.audit.verdict import Verdict, Warned
-from polyrank.pages import Column, Prose, Table, code, number, percent
+from polyrank.pages import Column, Prose, Table, code, percent
 from polyrank.pages.blocks import Cell
 from polyrank.pages.numbers import UNKNOWN
 
@@ -42,13 +42,13 @@ def verdict_table(found: Found) -> Table:
         Column(f"{found.confidence} interval", right=True),
         Column("Margin", right=True),
         Column("Relative", _share),
-        Column("Lost by one checkpoint", right=True),
+        Column("Checkpoint", right=True),
     ]
     marked = [place for place, own in enumerate(found.judged) if is_bad(own)]
     return Table(
         f"On the {found.part} part, means over seeds. Gain: joint run less twin, above 0 where "
         "sharing helps, whichever way the metric goes. Relative: as a share of the twin's lead "
-        "over chance (.5 of AUC, else 0). Lost by one checkpoint: what the joint run lost on "
+        "over chance (.5 of AUC, else 0). Checkpoint: what the joint run lost on "
         "validation by keeping one step for all tasks.",
         columns,
         table,
@@ -72,8 +72,8 @@ def _cells(
     if small:
         yield size(found.mean(f"small_twin {own.task}", own.task), name)
     for baseline in beside:
-        told = found.tree["baselines"][baseline].get(own.task)
-        yield size(None if told is None else told["metrics"].get(name), name)
+        metrics = found.tree["baselines"][baseline]["metrics"]
+        yield size(metrics.get(f"{own.task}.{name}"), name)
     yield size(own.gain.value, name, signed=True)
     yield bounds(own)
     yield size(own.margin, name)
@@ -83,17 +83,15 @@ def _cells(
 
 
 def reasons(found: Found) -> list[Prose]:
-    """Why tasks are undecided, and what the runs could have seen."""
-    told = []
+    """Why tasks are undecided, and what else is undefined."""
+    why: dict[str, list[str]] = {}
     for own in found.judged:
-        if own.gain.reason is not None:
-            told.append(f"{code(own.task)}: {own.gain.reason}.")
-        if isinstance(own, Verdict) and own.answer == "undecided" and own.detectable is not None:
-            found_with = f"{size(own.detectable, own.metric)} {metric(own.metric)}"
-            told.append(
-                f"{code(own.task)} is undecided: {own.reason}. These runs find a true gain or "
-                f"loss of {found_with} with 80\N{NO-BREAK SPACE}%; more seeds find smaller ones."
-            )
+        if isinstance(own, Verdict) and own.reason is not None:
+            why.setdefault(f"undecided, since {own.reason}", []).append(code(own.task))
+        elif own.gain.reason is not None:
+            why.setdefault(own.gain.reason, []).append(code(own.task))
+    told = [f"{listed(names)}: {reason}." for reason, names in why.items()]
+    for own in found.judged:
         if own.relative.value is None and own.relative.reason and own.metric in CHANCE:
             told.append(f"{code(own.task)} has no relative gain: {own.relative.reason}.")
     return [Prose(*told)] if told else []
@@ -153,7 +151,7 @@ def remedies_table(found: Found) -> Table | None:
     columns: list[str | Column] = [
         "Remedy",
         *(Column(f"{own.task} ({metric(own.metric)})", right=True) for own in found.judged),
-        Column("Parameters", _whole),
+        Column("Parameters", whole),
         Column("Training, s"),
     ]
     return Table(
@@ -185,18 +183,14 @@ def runs_table(found: Found) -> Table:
         done = found.runs(role)
         failed = len(every) - len(done)
         steps = fmean(one["best_step"] for one in done) if done else None
-        size_ = fmean(one["parameters"] for one in done) if done else None
+        size_ = fmean(one["parameters"] for one in done) or None if done else None
         table.append([role.replace("_", " "), len(done), failed, size_, steps, _seconds(done)])
     columns: list[str | Column] = [
         "Run",
-        Column("Done", _whole),
-        Column("Failed", _whole),
-        Column("Parameters", _whole),
-        Column("Best step, mean", _whole),
+        Column("Done", whole),
+        Column("Failed", whole),
+        Column("Parameters", whole),
+        Column("Best step, mean", whole),
         Column("Training, s"),
     ]
     return Table("What was trained, each of these once a seed.", columns, table)
-
-
-def _whole(value: float) -> str:
-    return number(value, decimals=0)

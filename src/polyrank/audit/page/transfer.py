@@ -9,9 +9,9 @@ from polyrank.audit.agreement import Agreement, agreement, directed
 from polyrank.audit.gradients import Place
 from polyrank.audit.page.found import Found
 from polyrank.audit.page.matrices import heat_map
-from polyrank.audit.page.words import metric, size
+from polyrank.audit.page.words import metric, size, whole
 from polyrank.audit.transfer import By, Transfer
-from polyrank.pages import Block, Figure, Prose, Table, number, percent
+from polyrank.pages import Block, Column, Figure, Prose, Table, number, percent
 from polyrank.pages.blocks import Cell
 from polyrank.pages.numbers import interval
 
@@ -99,6 +99,7 @@ def _affinity(found: Found, affinity: Affinity) -> list[Block]:
             shown=lambda _, value: number(1000 * value, digits=2, signed=True),
             axes=("Steps", "Its loss"),
             value="Affinity",
+            own=False,
         )
     ]
 
@@ -125,7 +126,12 @@ def _agreements(found: Found, by: By) -> list[Block]:
     if not table:
         return []
     caption = "How far what one run shows goes with what training measured, over ordered pairs."
-    columns = ["Seen in one run", "Pairs", "Rank correlation", "Same sign"]
+    columns: list[str | Column] = [
+        "Seen in one run",
+        Column("Pairs", whole),
+        "Rank correlation",
+        "Same sign",
+    ]
     return [Table(caption, columns, table), Prose(*notes)]
 
 

@@ -42,6 +42,15 @@ def bounds(own: Compared) -> str:
     return interval(own.low, own.high, lambda end: size(end, own.metric, signed=True))
 
 
+def whole(value: float) -> str:
+    """A count.
+
+    >>> whole(1200)
+    '1,200'
+    """
+    return number(value, decimals=0)
+
+
 def listed(parts: Sequence[str]) -> str:
     """
     >>> listed(["a", "b", "c"])
