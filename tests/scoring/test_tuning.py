@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from polyrank.bundle import load_bundle, save_bundle
@@ -35,6 +36,20 @@ def log() -> pa.Table:
 @cache
 def tuned() -> Tuning:
     return tune(Scorer(feeds.bundle()), log(), SETTINGS, then=Then(feeds.log().slice(400, 300)))
+
+
+def test_a_choice_is_not_checked_on_rows_it_was_made_on(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(log(), path)
+    scorer = Scorer(feeds.bundle())
+    for searched, part, then in (
+        (path, "all", Then(str(path), "test")),
+        (str(path), "validation", Then(path)),
+        (path, "test", Then(path, "test")),
+        (path, "all", Then(log())),  # the same rows by another name
+    ):
+        with pytest.raises(ConfigError, match="so the choice was made on them"):
+            tune(scorer, searched, SETTINGS, part=part, then=then)
 
 
 def test_the_applied_bundle_ranks_as_was_measured(tmp_path: Path) -> None:

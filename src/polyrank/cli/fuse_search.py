@@ -174,6 +174,9 @@ def run_search(
         )
     settings = asked.read()
     warn_of_training_rows({bundle: scorer}, log, asked.part)
+    then = _then(log, asked.then)
+    if then is not None:
+        warn_of_training_rows({bundle: scorer}, then.log, then.part)
     folder = _folder(bundle, asked)
     out = console()
     with _progress(settings) as progress:
@@ -183,7 +186,7 @@ def run_search(
             settings,
             folder=folder,
             part=asked.part,
-            then=_then(log, asked.then),
+            then=then,
             max_quarantine_share=asked.max_quarantine_share,
             progress=progress,
             ready=lambda task: show_asked(out, task),

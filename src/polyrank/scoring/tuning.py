@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from polyrank.bundle import Bundle
 from polyrank.config import read_yaml
@@ -125,7 +125,8 @@ def tune(
         settings: What is raised and held, and how weights are searched.
         folder: Where trials are kept as they are made, to go on from; it exists. Null: nowhere.
         part: The part of the log by the split of the bundle's run; "all": every row.
-        then: Rows on which today's, the knee's and the champion's ranking are measured at the end.
+        then: Rows on which today's, the knee's and the champion's ranking are measured at the end;
+            none of those that are searched on.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
         progress: Told the number of trials after each batch.
         ready: Told what is tuned, with resolved settings, before the search.
@@ -134,6 +135,8 @@ def tune(
         ConfigError: A setting names what is not there, or is not that of the folder's trials.
         DataError: A log is refused, or says nothing about an objective.
     """
+    if then is not None:
+        _check_apart(Then(log, part), then)
     given = _given(settings.start)
     orders = [Order.of(scorer.bundle)]
     if given is not None:
@@ -150,6 +153,8 @@ def tune(
     assert found is not None
     task = _task(scorer.bundle, found, given or _start(scorer.bundle, found, settings), settings)
     checked = None if later is None else as_replayed(later)
+    if checked is not None and checked.fingerprint == task.log.fingerprint:
+        _refuse_same_rows("are the rows that are searched on")
     task = task.with_settings(settings.resolved(task.log, checked))
     if checked is not None:
         task.check_defined(checked)
@@ -161,6 +166,23 @@ def tune(
         tuned = tuned.model_copy(update={"later": check_later(searched, tuned, checked, today_N)})
     source = str(log) if isinstance(log, str | Path) else "a table"
     return Tuning(bundle=scorer.bundle, log=found, source=source, found=searched, tuned=tuned)
+
+
+def _check_apart(searched: Then, then: Then) -> None:
+    """Refuse parts of one log that have rows in common, as far as their names tell it."""
+    both = (searched.log, then.log)
+    named = all(isinstance(log, str | Path) for log in both)
+    same = both[0] is both[1] or (named and str(both[0]) == str(both[1]))
+    if same and ("all" in (searched.part, then.part) or searched.part == then.part):
+        _refuse_same_rows(f"part {then.part!r} has rows of {searched.part!r}, which is searched on")
+
+
+def _refuse_same_rows(why: str) -> NoReturn:
+    raise ConfigError(
+        f"{why}, so the choice was made on them",
+        where="then",
+        hint="Check it on a later log; or search with --part validation and give --then test.",
+    )
 
 
 def _task(
