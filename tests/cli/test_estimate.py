@@ -96,6 +96,15 @@ def test_other_ways_to_ask(bundle: Path, log: Path, model: Path) -> None:
     assert "its weights, each drawn within 18.0% of it for every request" in screen
 
 
+def test_one_request_left_out_is_told_as_one(bundle: Path, log: Path, tmp_path: Path) -> None:
+    table = pq.read_table(log)
+    known = [None, *table["propensity"].to_pylist()[1:]]
+    table = table.set_column(table.column_names.index("propensity"), "propensity", [known])
+    pq.write_table(table, tmp_path / "log.parquet")
+    screen = succeed("estimate", bundle, tmp_path / "log.parquet", *KNOWN)
+    assert "left out: 1 request with a propensity that is unknown" in screen
+
+
 def test_what_is_not_told_says_why(bundle: Path, log: Path, tmp_path: Path) -> None:
     """A ranking that is refused, and two that agree nearly everywhere."""
     for name, terms in (
@@ -143,6 +152,9 @@ def test_what_is_refused(trained: Path, bundle: Path, log: Path, model: Path) ->
     assert "--centre says nothing without --jitter" in refused(*KNOWN, "--centre", model)
     assert "--temperature says nothing beside --jitter" in refused(
         *KNOWN[:2], *KNOWN[4:], "--jitter", 0.2
+    )
+    assert "--over says nothing beside --jitter" in refused(
+        *KNOWN[:2], "--over", "place", "--jitter", 0.2
     )
     assert "takes one of --propensity and --randomised" in refused(*KNOWN, "--randomised", "half")
     assert "--cap says nothing with snips" in refused(*KNOWN, "--cap", 5)

@@ -190,11 +190,13 @@ def _signed(difference: Difference | None) -> list[str]:
 
 def _notes(found: Judgement) -> Iterator[str]:
     """What the numbers rest on, what is left out, and why something is not told."""
+    from polyrank.errors import counted
+
     yield f"{found.estimator} over {found.requests:,} requests of {found.on}"
     yield f"each ranking orders a request by {found.ranking}"
     yield f"intervals are over {found.clusters}, and those of differences over the same ones"
     for reason, number in found.left_out.items():
-        yield f"left out: {number:,} requests {reason}"
+        yield f"left out: {counted(number, 'request')} {reason}"
     for policy in found.policies:
         if policy.refused is not None:
             yield f"{policy.name}: {policy.refused}"
@@ -211,9 +213,9 @@ def _check(given: Mapping[str, Any]) -> None:
     from polyrank.errors import ConfigError
 
     needs = "--jitter" if given["jitter"] is None else None
-    idle = ("narrow", "centre") if needs else ("propensity", "randomised", "temperature")
+    idle = ("narrow", "centre") if needs else ("propensity", "randomised", "temperature", "over")
     for name in idle:
-        if given[name]:
+        if given[name] and given[name] != "prefix":
             told = f"without {needs}" if needs else "beside --jitter"
             raise ConfigError(
                 f"--{name} says nothing {told}", where="estimate", hint="Leave one out."

@@ -131,8 +131,8 @@ def test_weights_that_are_never_drawn_cannot_be_judged(
 @pytest.mark.parametrize(
     ("drawn", "message"),
     [
-        ({"a": 1.2, "b": 1.0}, "1 of 1 requests have weights that a jitter of 0.15"),
-        ({"a": np.array([1.0, np.nan]), "b": np.array([1.0, 1.0])}, "1 of 2 requests"),
+        ({"a": 1.2, "b": 1.0}, "1 of 1 rows have weights that a jitter of 0.15"),
+        ({"a": np.array([1.0, np.nan]), "b": np.array([1.0, 1.0])}, "1 of 2 rows"),
         ({"a": 1.0}, "'b': is missing"),
         ({"a": 1.0, "b": 1.0, "bb": 1.0}, "'bb': is not in the centre. Did you mean 'b'"),
         ({"a": np.ones(2), "b": np.ones(3)}, r"shapes \(2,\), \(3,\)"),

@@ -111,7 +111,7 @@ class WeightJitter(Declared):
         density_N = self.density(centre, drawn)
         if not (density_N > 0).all():
             raise DataError(
-                f"{int((density_N == 0).sum()):,} of {density_N.size:,} requests have weights that "
+                f"{int((density_N == 0).sum()):,} of {density_N.size:,} rows have weights that "
                 f"a jitter of {self.scale:g} around this centre never draws",
                 where=WHERE,
                 hint="Give the centre and the scale that were logged with.",
