@@ -1,0 +1,255 @@
+"""The page of an audit, in words and in numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyrank.audit.page import write_page
+from polyrank.audit.page.compose import composed
+from polyrank.audit.page.found import read
+from polyrank.audit.page.sentence import sentence
+from polyrank.pages import Figure, Page, Prose, Table
+from tests.audit.audited import Tree, audited, judged, warned
+from tests.audit.bench import TASKS
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return audited()
+
+
+@pytest.fixture(scope="module")
+def page(tree: Tree) -> Page:
+    return page_of(tree)
+
+
+def page_of(tree: Tree) -> Page:
+    return composed(read(tree))
+
+
+def figures(page: Page) -> dict[str, Figure]:
+    return {figure.name: figure for figure in page.figures()}
+
+
+def tables(page: Page) -> list[Table]:
+    blocks = [block for section in page.sections for block in section.blocks]
+    return [block for block in blocks if isinstance(block, Table)]
+
+
+def prose(page: Page, title: str) -> str:
+    (section,) = (one for one in page.sections if one.title == title)
+    return " ".join(
+        text for block in section.blocks if isinstance(block, Prose) for text in block.paragraphs
+    )
+
+
+def rows(figure: Figure) -> list[dict[str, Any]]:
+    return [dict(zip(figure.data, row, strict=True)) for row in zip(*figure.data.values())]  # noqa: B905
+
+
+def test_harm_comes_first_as_a_loss_with_its_interval(tree: Tree) -> None:
+    """The sentence of the audit that a user waits for, to the letter."""
+    changed = judged(tree, "click", "harmed", -0.0031, -0.0049, -0.0012)
+    changed = judged(changed, "like", "helped", 0.0102, 0.004, 0.016)
+    changed = judged(changed, "watch_time", "unharmed", 0.0, -0.001, 0.001)
+    text, tone = sentence(read(changed))
+    assert text == (
+        "Sharing hurts `click` by 0.0031 AUC (95\xa0% interval 0.0012 to 0.0049); it helps `like` "
+        "by 0.0102 AUC (95\xa0% interval 0.0040 to 0.0160). `watch_time` is unharmed: no loss that "
+        "matters."
+    )
+    assert tone == "bad"
+    assert page_of(changed).verdict == text
+    healed = judged(changed, "click", "unharmed", 0.0, -0.0001, 0.0001)
+    assert sentence(read(healed)).tone == "good"
+
+
+def test_what_is_undecided_stands_with_the_power(tree: Tree) -> None:
+    changed = judged(tree, "click", "undecided", -0.1, -0.3, 0.1)
+    for task in ("like", "watch_time"):
+        changed = judged(changed, task, "unharmed", 0.0, -0.001, 0.001)
+    changed["verdicts"]["tasks"][0]["detectable"] = 0.0123
+    text, tone = sentence(read(changed))
+    assert "`click` is undecided: with a chance of 80\xa0%" in text
+    assert "a gain or loss of 0.0123 AUC in `click`" in text
+    assert tone == "neutral"
+    assert "`click`: undecided, since too few." in prose(page_of(changed), "Verdicts")
+
+
+def test_one_seed_only_warns(tree: Tree) -> None:
+    text, tone = sentence(read(warned(tree, "like")))
+    assert text.startswith("One seed can only warn, and gives no verdict. It warns that sharing ")
+    assert "`like`" in text
+    assert "`click`" not in text
+    assert tone == "neutral"
+    assert "warns of no task" in sentence(read(warned(tree))).text
+    table = tables(page_of(warned(tree, "like")))[0]
+    assert [row[1] for row in table.rows] == ["no warning", "may be harmed", "no warning"]
+    assert "harmed" not in {word for row in table.rows for word in row}
+
+
+def test_a_partial_report_says_so(tree: Tree) -> None:
+    part = tree | {"runs": {"done": 9, "of": 14}, "partial": True, "verdicts": None}
+    found = page_of(part)
+    assert "5 runs of 14 are missing" in found.verdict
+    assert "Nothing could be compared" in found.verdict
+    assert "gains" not in figures(found)
+
+
+def test_every_gain_interval_and_seed_in_the_figure_is_the_audits(tree: Tree, page: Page) -> None:
+    table = rows(figures(page)["gains"])
+    means = [row for row in table if row["kind"] == "mean"]
+    for row, own in zip(means, tree["verdicts"]["tasks"], strict=True):
+        assert (row["task"], row["gain"]) == (own["task"], own["gain"]["value"])
+        assert (row["low"], row["high"], row["margin"]) == (own["low"], own["high"], own["margin"])
+        assert row["below"] == -own["margin"]
+        (compared,) = (one for one in tree["tasks"] if one["task"] == own["task"])
+        sign = 1 if compared["higher_is_better"] else -1
+        dots = [one for one in table if one["kind"] == "seed" and one["task"] == own["task"]]
+        assert {one["seed"]: one["gain"] for one in dots} == {
+            seed: sign * (compared["joint"][str(seed)] - compared["twin"][str(seed)])
+            for seed in compared["seeds"]
+        }
+
+
+def test_every_other_number_of_a_figure_is_the_audits(tree: Tree, page: Page) -> None:
+    found, evidence = figures(page), tree["evidence"][0]["found"]
+    moved = {
+        (row["column"], row["row"].split(" (")[0]): row for row in rows(found["transfer-pairs"])
+    }
+    for own in tree["transfers"]:
+        assert moved[own["source"], own["target"]]["value"] == own["mean"]
+    assert moved["click", "click"]["value"] is None
+    for row in rows(found["affinity"]):
+        assert row["value"] == evidence["affinity"]["means"][row["column"]][row["row"]]["value"]
+    layer = evidence["gradients"]["layer"]
+    for row in rows(found["cosines-layer"]):
+        pair = layer["pairs"][f"{row['one']}/{row['other']}"]
+        assert [row["step"], row["cosine"]] in pair["cosines"]
+    for row in rows(found["magnitudes-fork"]):
+        sizes = evidence["gradients"]["fork"]["sizes"][row["task"]]
+        assert [row["step"], row["length"]] in sizes
+    for row in rows(found["gates"]):
+        gate = evidence["gates"]["gates"][row["gate"]]
+        assert row["weight"] == gate["mean"][gate["experts"].index(row["expert"])]
+    for row in rows(found["reliability"]):
+        bins = evidence["reliability"][row["task"]][row["when"]]["bins"]
+        assert [row[key] for key in ("prediction", "label", "low", "high", "rows")] in [
+            [own[key] for key in ("prediction", "label", "low", "high", "rows")] for own in bins
+        ]
+    for row in rows(found["losses"]):
+        role = "joint" if row["run"] == "joint" else f"twin {row['task']}"
+        courses = [
+            one for one in tree["courses"] if (one["task"], one["role"]) == (row["task"], role)
+        ]
+        assert [row["step"], row["value"]] in courses[0]["losses"]
+    slices = {(own["task"], own["slice"]): own for own in tree["verdicts"]["slices"]}
+    for row in rows(found["slices"]):
+        own = slices[row["task"], row["name"]]
+        assert (row["gain"], row["low"], row["high"]) == (
+            own["gain"]["value"],
+            own["low"],
+            own["high"],
+        )
+
+
+def test_the_first_table_has_what_stands_beside_the_joint_run(tree: Tree) -> None:
+    (joint, *_) = (one for one in tree["results"] if one["role"] == "joint")
+    small = joint | {"role": "small_twin like", "kind": "small_twin"}
+    small["metrics"] = {"like.auc": 0.98765}
+    beside = {"trees": {"told": {}, "reasons": {}, "metrics": {"click.auc": 0.87654}}}
+    changed = tree | {"results": [*tree["results"], small], "baselines": beside}
+    table = tables(page_of(changed))[0]
+    titles = [column.title for column in table.headings]
+    row = {own[0].name: dict(zip(titles, own, strict=True)) for own in table.rows}  # type: ignore[union-attr]
+    assert row["like"]["Smaller twin"] == "0.9877"
+    assert row["click"]["Trees"] == "0.8765"
+    assert row["like"]["Trees"] == "–"
+    own = tree["verdicts"]["tasks"][0]
+    assert row["click"]["Joint"] == f"{own['joint']:.4f}"
+    assert row["click"]["Twin"] == f"{own['twin']:.4f}"
+    assert row["click"]["Relative"] == own["relative"]["value"]
+
+
+def test_remedies_that_were_tried_stand_beside_the_joint_run(tree: Tree) -> None:
+    (joint, *_) = (one for one in tree["results"] if one["role"] == "joint")
+    tried = joint | {"role": "remedy ple", "kind": "remedy", "parameters": 777}
+    twin = tree["verdicts"]["tasks"][0]["twin"]
+    tried["metrics"] = {"click.auc": twin + 0.01}
+    page = page_of(tree | {"results": [*tree["results"], tried]})
+    (table,) = (own for own in tables(page) if own.headings[0].title == "Remedy")
+    assert [row[0] for row in table.rows] == ["joint", "ple"]
+    assert table.rows[1][1] == "+0.0100"
+    assert table.rows[1][-2] == 777
+
+
+def _no_gates(found: Any) -> None:
+    found["gates"] |= {"gates": {}, "no_gates": "architecture 'x' has no gates"}
+    found["gates"] |= {"banks": {}, "no_banks": "architecture 'x' has no experts"}
+
+
+def _no_gradients(found: Any) -> None:
+    for where in ("fork", "layer"):
+        nothing = {"pairs": {}, "norms": {}, "sizes": {}, "reason": "tasks share nothing"}
+        found["gradients"][where] |= nothing
+
+
+def _no_affinity(found: Any) -> None:
+    found["affinity"] |= {"means": {}, "reason": "no look"}
+
+
+def _no_labels(found: Any) -> None:
+    for own in found["labels"]["pairs"].values():
+        own |= {"pearson": None, "reason": "no row has both"}
+
+
+def _no_bins(found: Any) -> None:
+    for own in found["reliability"].values():
+        own["before"]["bins"], own["after"] = [], None
+
+
+ABSENT = {
+    "gates": ("Gates and experts", "architecture 'x' has no gates"),
+    "cosines-fork": ("Gradients", "tasks share nothing"),
+    "affinity": ("Who helps whom", "No affinity: no look"),
+    "labels": ("Labels", "No two tasks' labels"),
+    "reliability": ("Calibration", "no task has an observed row"),
+    "transfer-pairs": ("Who helps whom", "not measured"),
+    "losses": ("Training", "No run left a log"),
+    "slices": ("Slices", "No slice"),
+}
+
+
+def test_what_is_not_there_is_a_sentence_and_no_chart(tree: Tree, page: Page) -> None:
+    changed: Tree = json.loads(json.dumps(tree)) | {"transfers": [], "courses": []}
+    changed["verdicts"]["slices"] = []
+    for change in (_no_gates, _no_gradients, _no_affinity, _no_labels, _no_bins):
+        change(changed["evidence"][0]["found"])
+    found = page_of(changed)
+    for gone, (title, told) in ABSENT.items():
+        assert gone in figures(page)
+        assert gone not in figures(found)
+        assert told in prose(found, title)
+
+
+def test_without_a_look_at_a_run_the_page_says_why(tree: Tree) -> None:
+    off = tree["settings"] | {"evidence": False}
+    found = page_of(tree | {"evidence": [], "settings": off})
+    assert "`evidence` was switched off" in prose(found, "Evidence")
+    assert {*figures(found)} == {"gains", "slices", "transfer-pairs", "losses", "validation"}
+
+
+def test_the_page_is_a_function_of_the_json_and_small(tree: Tree, tmp_path: Path) -> None:
+    texts = []
+    for name in ("a", "b"):
+        path = write_page(tree, tmp_path / name)
+        texts.append(path.read_text())
+    assert texts[0] == texts[1]
+    assert len(texts[0].encode()) < 2_000_000
+    assert not re.search(r"(src|href)=\"?https?:", texts[0])
+    assert all(task in texts[0] for task in TASKS)
