@@ -12,12 +12,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.metrics import roc_auc_score
 
+from polyrank.audit import plan, session
+from polyrank.audit.baselines import boosted_trees
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.jobs import Job, run_job
 from polyrank.audit.pool import Watch
+from polyrank.audit.remedies import Remedy
 from polyrank.audit.report import Report
 from polyrank.audit.results import DIED, Store
 from polyrank.audit.rows import load
@@ -33,16 +38,20 @@ WILD = Variant(
     name="wild",
     changes={"training.learning_rate": 1e6, "training.clip_norm": None},
 )
+LADDER = (
+    Remedy(name="none", told="nothing", make=lambda case: "nothing is changed"),
+    Remedy(name="wild", told="a wild step", make=lambda case: WILD),
+)
 
 
 def settings(folder: Path, **changes: Any) -> AuditConfig:
-    given = {"seeds": 1, "transfer": "none", "jobs": 1, "output": str(folder), **changes}
-    return AuditConfig(**given)
+    given = {"seeds": 1, "transfer": "none", "jobs": 1, "remedies": "always", **changes}
+    return AuditConfig(output=str(folder), **given)
 
 
 @contextmanager
 def audit(folder: Path, **changes: Any) -> Iterator[Audit]:
-    with opened(CONFIG, settings(folder, **changes), sources(), remedies=[WILD]) as found:
+    with opened(CONFIG, settings(folder, **changes), sources(), remedies=LADDER) as found:
         yield found
 
 
@@ -88,12 +97,42 @@ def test_joint_runs_stand_beside_twins(whole: tuple[Report, Path, str]) -> None:
         assert own.difference == joint.metrics[name] - twin.metrics[name]  # type: ignore[operator]
         assert joint.weights != twin.weights
     written = json.loads((folder / "audit.json").read_text())
-    assert written["runs"] == {"done": 5, "of": 5}
+    assert written["runs"] == {"done": 7, "of": 7}
     assert [own["difference"] for own in written["tasks"]] == [
         own.difference for own in report.tasks
     ]
-    assert "5 of 5 runs; remedy wild, seed 0: failed" in out
+    assert "7 of 7 runs; remedy wild, seed 0: failed" in out
     assert not [*(folder / WORK).glob("*")]
+
+
+def test_baselines_stand_beside_every_task(whole: tuple[Report, Path, str]) -> None:
+    """Half a row in two is worth what a coin is; trees are those of LightGBM called here."""
+    report, folder, _ = whole
+    written = json.loads((folder / "audit.json").read_text())
+    click, like, watched = report.tasks
+    assert (click.constant, like.constant) == (0.5, 0.5)
+    labels = logs()["test"]["watch_time_s"].to_numpy()
+    told = written["baselines"]["constant"]["told"]["watch_time"]
+    expected = np.nanmean(abs(labels - told["value"]))
+    assert watched.constant == pytest.approx(expected, rel=1e-6)
+    with audit(folder) as found:
+        prepared = found.bench.prepared
+        assert prepared.test is not None
+        parts = {part: getattr(prepared, part) for part in ("train", "validation", "test")}
+        made = boosted_trees(CONFIG.schema_, prepared.encoders, parts, "test")
+        expected = roc_auc_score(logs()["test"]["click"].to_numpy(), made.predictions["click"])
+    assert click.trees == pytest.approx(expected, abs=1e-6)
+    assert "LightGBM" in written["baselines"]["trees"]["told"]["click"]["told"]
+    assert [own["trees"] for own in written["tasks"]] == [own.trees for own in report.tasks]
+
+
+def test_without_lightgbm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "has_trees", lambda: False)
+    monkeypatch.setattr(plan, "has_trees", lambda: False)
+    with audit(tmp_path) as found:
+        assert any("LightGBM is not installed" in notice for notice in found.notices)
+        roles = {job.variant.role for job in found.plan().jobs}
+    assert {role for role in roles if "baseline" in role} == {"baseline constant"}
 
 
 def test_what_diverges_is_told_and_the_audit_goes_on(whole: tuple[Report, Path, str]) -> None:
@@ -105,7 +144,7 @@ def test_what_diverges_is_told_and_the_audit_goes_on(whole: tuple[Report, Path, 
 def test_all_rows_of_the_part_can_be_judged(whole: tuple[Report, Path, str]) -> None:
     report, folder, _ = whole
     found = load(folder, CONFIG.schema_, [*report.plan.results.values()])
-    assert len(found) == 4
+    assert len(found) == 6
     seen = found["joint", 0]
     assert seen.num_rows == logs()["test"].num_rows
     assert {*seen.slices} == {"user activity", "item popularity", "item age"}
@@ -159,9 +198,9 @@ def test_more_seeds_are_more_runs_and_changes_are_refused_by_name(
     shutil.copytree(whole[1], tmp_path, dirs_exist_ok=True)
     with audit(tmp_path, seeds=2) as more:
         assert {job.seed for job in more.plan().waiting} == {1}
-        assert len(more.plan().waiting) == 5
+        assert len(more.plan().waiting) == 4
         left = more.estimate(more.plan())
-        assert (left.runs, left.source) == (5, "4 finished runs")
+        assert (left.runs, left.source) == (4, "4 finished runs")
     longer = CONFIG.model_copy(
         update={"training": CONFIG.training.model_copy(update={"epochs": 2, "batch_size": 100})}
     )

@@ -125,7 +125,7 @@ def test_what_a_few_steps_measure_and_what_follows(common: Bench, folder: Path) 
 
 
 def test_an_estimate_goes_by_what_is_there(common: Bench, folder: Path) -> None:
-    settings = AuditConfig(seeds=2, transfer="none", small_twins=True)
+    settings = AuditConfig(seeds=2, transfer="none", small_twins=True, baselines=False)
     plan = plan_of(CONFIG, settings, common, Store(folder / "empty"))
     assert [one.variant.kind for one in plan.jobs[:7]] == [
         "joint",

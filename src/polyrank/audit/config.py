@@ -48,8 +48,9 @@ class AuditConfig(Declared):
     affinity measured while training; ``auto``: by how many tasks there are."""
     small_twins: bool = False
     """Train each twin a second time, its sharing block with one T-th of the parameters."""
-    remedies: bool = True
-    """Try what may remove harm."""
+    remedies: Literal["auto", "always", "never"] = "auto"
+    """Try what may remove harm: ``auto``, where a task is harmed, from the cheapest on until one
+    leaves none harmed, on fresh seeds neither; ``always``: all of them."""
     quick: bool = False
     """One seed on a sample of users. That can only warn."""
     sample: Annotated[float, Field(gt=0, le=1)] = 0.25
@@ -57,6 +58,8 @@ class AuditConfig(Declared):
     evidence: bool = True
     """Look at gradients and affinity in joint runs: those of the first seed, or of all with
     ``transfer: affinity``. A look changes no bit of a run."""
+    baselines: bool = True
+    """Boosted trees a task, where LightGBM is installed, and constants, once an audit."""
     jobs: PositiveInt | None = None
     """Runs at a time; null: as many as cores and memory allow."""
     threads: PositiveInt = 1

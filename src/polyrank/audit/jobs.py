@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from polyrank._version import __version__
+from polyrank.audit.baselines import BaselineRun, boosted_trees, constants
 from polyrank.audit.config import Part
 from polyrank.audit.evidence import gather
 from polyrank.audit.memory import peak_bytes
-from polyrank.audit.probe import EvidenceProbe, read_log
+from polyrank.audit.probe import EVERY, EvidenceProbe, read_log
 from polyrank.audit.results import Predictions, Result, Timing
 from polyrank.audit.variants import Variant
 from polyrank.config import RunConfig
@@ -51,6 +52,13 @@ class Job:
     """All of its run."""
     looked_at: bool = False
     """Whether gradients and affinity are looked at; decides nothing."""
+    look_every: int = EVERY
+    """Steps between two looks."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Role and seed."""
+        return self.variant.role, self.seed
 
     def identity(self, data: str, part: Part) -> dict[str, Any]:
         """What decides its result.
@@ -120,10 +128,12 @@ def run_job(
         InterruptedRun: A signal came; a checkpoint was made.
         StorageError: The disk refused.
     """
+    if job.variant.kind == "baseline":
+        return _run_baseline(job, bench)
     began, began_cpu = time.monotonic(), time.process_time()
     with storage_errors("make the folder of a run", work.name):
         work.mkdir(parents=True, exist_ok=True)
-    probe = EvidenceProbe() if job.looked_at else None
+    probe = EvidenceProbe(every=job.look_every) if job.looked_at else None
     found = train(job.config, bench.prepared, work, resume="auto", observer=observer, probe=probe)
     trained = time.monotonic()
     predictions = predict(found.model, bench.log, job.variant.tasks)
@@ -159,6 +169,44 @@ def run_job(
         ),
     )
     return result, predictions
+
+
+def _run_baseline(job: Job, bench: Bench) -> tuple[Result, Predictions]:
+    """Boosted trees or constants, measured as networks are; tasks that have none say why."""
+    began, began_cpu = time.monotonic(), time.process_time()
+    made = baseline_of(job, bench)
+    fitted, fitted_cpu = time.monotonic() - began, time.process_time() - began_cpu
+    predictions = {task: own_N.astype(np.float32) for task, own_N in made.predictions.items()}
+    metrics, reasons = measure(bench, job.config.schema_, predictions)
+    result = Result(
+        role=job.variant.role,
+        kind=job.variant.kind,
+        tasks=tuple(predictions),
+        seed=job.seed,
+        status="done",
+        identity=job.identity(bench.prepared.fingerprint, bench.part),
+        metrics=metrics,
+        reasons=reasons,
+        told={task: {**own.to_json(), "seconds": None} for task, own in made.told.items()},
+        timing=Timing(
+            seconds=time.monotonic() - began,
+            cpu_seconds=fitted_cpu,
+            train_seconds=fitted,
+            predict_seconds=0.0,
+            rows_per_second=0.0,
+            peak_bytes=peak_bytes(),
+        ),
+    )
+    return result, predictions
+
+
+def baseline_of(job: Job, bench: Bench) -> BaselineRun:
+    """What a job named ``constant`` or ``trees`` predicts of the part."""
+    schema, prepared = job.config.schema_, bench.prepared
+    if job.variant.name == "constant":
+        return constants(schema, prepared.encoders, prepared.train, bench.log.num_rows)
+    parts = {"train": prepared.train, "validation": prepared.validation, bench.part: bench.log}
+    return boosted_trees(schema, prepared.encoders, parts, bench.part, seed=job.seed)
 
 
 def _evidence(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import ceil
 
 import numpy as np
@@ -18,6 +19,7 @@ from polyrank.audit.calibration import Calibration, clock_of
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.jobs import Bench, Job
 from polyrank.audit.memory import cores, free_bytes
+from polyrank.audit.probe import EVERY
 from polyrank.audit.results import DIED, Result, Store, Timing, require_same
 from polyrank.audit.variants import KINDS, Changes, Variant, variants_of
 from polyrank.config import RunConfig, Select
@@ -34,6 +36,8 @@ COPIES = 8
 """Of a network's parameters that training holds at a time, at most: weights, gradients, two
 moments, and what a checkpoint is written from."""
 MOST_OF_MEMORY = 0.8
+SELDOM = 50
+"""Steps between two looks of ``quick``."""
 START_SECONDS = 5.0
 """Of a worker, about."""
 
@@ -50,6 +54,18 @@ class Plan:
     def waiting(self) -> tuple[Job, ...]:
         """Those to be done, in order; of failures only those whose process died are tried again."""
         return tuple(job for job in self.jobs if not self._settled(job))
+
+    def with_jobs(self, jobs: Sequence[Job], bench: Bench, store: Store) -> Plan:
+        """Further runs behind these, with the results of them that are there.
+
+        Raises:
+            ConfigError: A result was made from something else; every key that changed is named.
+        """
+        found = [(job, store.read(job.variant.role, job.seed)) for job in jobs]
+        data, part = bench.prepared.fingerprint, bench.part
+        require_same((old, job.identity(data, part)) for job, old in found if old is not None)
+        results = {old.key: old for _, old in found if old is not None}
+        return Plan(jobs=(*self.jobs, *jobs), results={**self.results, **results})
 
     def with_result(self, result: Result) -> Plan:
         """One more is there."""
@@ -79,28 +95,17 @@ def plan_of(
     audit: AuditConfig,
     bench: Bench,
     store: Store,
-    remedies: Sequence[Variant] = (),
 ) -> Plan:
-    """The runs of an audit, with the results that are there.
+    """The runs of an audit but for remedies, with the results that are there.
 
     Raises:
         ConfigError: A result was made from something else; every key that changed is named.
     """
     tasks = config.schema_.task_names
     transfer = audit.transfer_of(config)
-    variants = variants_of(
-        tasks,
-        transfer=transfer,
-        small_twins=audit.small_twins,
-        remedies=remedies if audit.remedies else (),
-    )
-    changes = Changes(
-        config=config,
-        metrics=bench.metrics,
-        usual=usual_selection(bench.prepared, config),
-        threads=audit.threads,
-        small_budget=_small_budget(config, bench.prepared) if audit.small_twins else None,
-    )
+    variants = variants_of(tasks, transfer=transfer, small_twins=audit.small_twins)
+    changes = changes_of(config, audit, bench)
+    once = baselines_of(tasks) if audit.baselines else ()
     jobs = tuple(
         Job(
             variant=variant,
@@ -109,14 +114,60 @@ def plan_of(
             looked_at=audit.evidence
             and variant.kind == "joint"
             and (seed == config.seed or transfer == "affinity"),
+            look_every=SELDOM if audit.quick else EVERY,
         )
         for seed in audit.run_seeds(config.seed)
-        for variant in sorted(variants, key=lambda variant: KINDS.index(variant.kind))
+        for variant in sorted(
+            (*variants, *(once if seed == config.seed else ())),
+            key=lambda variant: KINDS.index(variant.kind),
+        )
     )
-    found = [(job, store.read(job.variant.role, job.seed)) for job in jobs]
-    data, part = bench.prepared.fingerprint, bench.part
-    require_same((old, job.identity(data, part)) for job, old in found if old is not None)
-    return Plan(jobs=jobs, results={old.key: old for _, old in found if old is not None})
+    return Plan(jobs=(), results={}).with_jobs(jobs, bench, store)
+
+
+def with_runs(
+    plan: Plan,
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    changes: Changes,
+    bench: Bench,
+    store: Store,
+) -> Plan:
+    """The plan with further runs behind its own, seed by seed, and their results.
+
+    Raises:
+        ConfigError: As ``plan_of``.
+    """
+    known = {(job.variant.role, job.seed) for job in plan.jobs}
+    jobs = [
+        Job(variant=variant, seed=seed, config=changes.apply(variant, seed))
+        for seed in seeds
+        for variant in variants
+        if (variant.role, seed) not in known
+    ]
+    return plan.with_jobs(jobs, bench, store)
+
+
+def changes_of(config: RunConfig, audit: AuditConfig, bench: Bench) -> Changes:
+    """What the runs of an audit are made from."""
+    return Changes(
+        config=config,
+        metrics=bench.metrics,
+        usual=usual_selection(bench.prepared, config),
+        threads=audit.threads,
+        small_budget=_small_budget(config, bench.prepared) if audit.small_twins else None,
+    )
+
+
+def baselines_of(tasks: Sequence[str]) -> tuple[Variant, ...]:
+    """Constants, and boosted trees where LightGBM is installed; of the first seed alone."""
+    names = ("constant", "trees") if has_trees() else ("constant",)
+    return tuple(Variant(kind="baseline", tasks=tuple(tasks), name=name) for name in names)
+
+
+def has_trees() -> bool:
+    """Whether LightGBM is installed."""
+    return find_spec("lightgbm") is not None
 
 
 def usual_selection(prepared: Prepared, config: RunConfig) -> dict[str, float]:
@@ -144,7 +195,8 @@ def estimate(
     plan: Plan, workers: int, config: RunConfig, bench: Bench, measured: Calibration | None
 ) -> Estimate:
     """What the runs that wait will take: as those that are there did, else as was measured."""
-    done = [result.timing for result in plan.results.values() if result.timing is not None]
+    networks = [result for result in plan.results.values() if result.kind != "baseline"]
+    done = [result.timing for result in networks if result.timing is not None]
     runs = len(plan.waiting)
     if done:
         each = float(np.mean([alone(timing, config) for timing in done]))
@@ -171,15 +223,17 @@ def alone(timing: Timing, config: RunConfig) -> float:
 
 def _small_budget(config: RunConfig, prepared: Prepared) -> int:
     """One T-th of the parameters of the sharing block."""
-    return max(1, cost_of(_shape(config, prepared).sharing).parameters // len(config.schema_.tasks))
+    return max(
+        1, cost_of(shape_of(config, prepared).sharing).parameters // len(config.schema_.tasks)
+    )
 
 
 def _worker_bytes(config: RunConfig, prepared: Prepared) -> int:
-    parameters = cost_of(_shape(config, prepared)).parameters
+    parameters = cost_of(shape_of(config, prepared)).parameters
     return PROCESS_BYTES + 4 * COPIES * parameters
 
 
-def _shape(config: RunConfig, prepared: Prepared) -> RankingModel:
+def shape_of(config: RunConfig, prepared: Prepared) -> RankingModel:
     """The network without its weights."""
     with torch.device("meta"):
         layout = prepared.encoders.layout

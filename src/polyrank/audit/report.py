@@ -18,6 +18,7 @@ from polyrank.audit.courses import courses_of
 from polyrank.audit.plan import Plan
 from polyrank.audit.results import Result
 from polyrank.audit.transfer import Transfer, transfers_of
+from polyrank.audit.tried import Climb
 from polyrank.audit.verdict import Verdicts, Warnings
 from polyrank.evaluation import find_metric
 from polyrank.storage import jsonio
@@ -41,6 +42,10 @@ class Comparison:
     """By seed, what the joint run had more of this metric on validation at the task's own best
     evaluation than at the one that was chosen for all; at least 0, and only where the run measured
     it there."""
+    constant: float | None = None
+    """What predicting one constant gives; None where there is none, or it is undefined."""
+    trees: float | None = None
+    """What boosted trees of the task's own give."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -69,6 +74,8 @@ class Report:
     """None where no seed has a joint run and a twin."""
     transfers: tuple[Transfer, ...]
     notices: tuple[str, ...]
+    remedies: Climb | None = None
+    """None where none was tried."""
 
     @property
     def partial(self) -> bool:
@@ -99,6 +106,16 @@ class Report:
             "notices": list(self.notices),
             "tasks": [_comparison(own) for own in self.tasks],
             "verdicts": None if self.verdicts is None else self.verdicts.to_json(),
+            "baselines": {
+                one.role.removeprefix("baseline "): {
+                    "told": one.told,
+                    "metrics": one.metrics,
+                    "reasons": one.reasons,
+                }
+                for one in self._done
+                if one.kind == "baseline"
+            },
+            "remedies": None if self.remedies is None else self.remedies.to_json(),
             "transfers": [own.to_json() for own in self.transfers],
             "courses": [own.to_json() for own in courses_of(self._done, self._metrics)],
             "evidence": [
@@ -111,7 +128,7 @@ class Report:
 
     @property
     def _done(self) -> list[Result]:
-        return [one for one in self.plan.results.values() if one.status == "done"]
+        return done_of(self.plan)
 
     @property
     def _metrics(self) -> dict[str, str]:
@@ -125,9 +142,10 @@ def report_of(
     plan: Plan,
     verdicts: Verdicts | Warnings | None = None,
     notices: Sequence[str] = (),
+    remedies: Climb | None = None,
 ) -> Report:
-    """Of the results that are there."""
-    done = [result for result in plan.results.values() if result.status == "done"]
+    """Of the results that are there; seeds that confirm a remedy are its own."""
+    done = done_of(plan)
     compared = tuple(_compared(task, metric, done) for task, metric in metrics.items())
     return Report(
         audit=audit,
@@ -137,7 +155,15 @@ def report_of(
         verdicts=verdicts,
         transfers=transfers_of(done, metrics),
         notices=tuple(notices),
+        remedies=remedies,
     )
+
+
+def done_of(plan: Plan) -> list[Result]:
+    """Finished runs of the seeds that verdicts are read on; those that confirm a remedy are the
+    remedy's own."""
+    seeds = {job.seed for job in plan.jobs if job.variant.kind == "joint"}
+    return [one for one in plan.results.values() if one.status == "done" and one.seed in seeds]
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -166,7 +192,14 @@ def _compared(task: str, metric: str, results: Sequence[Result]) -> Comparison:
         joint=_by_seed(joint, name),
         twin=_by_seed(twins, name),
         checkpoint={seed: value for seed, value in lost.items() if value is not None},
+        constant=_baseline(results, "constant", name),
+        trees=_baseline(results, "trees", name),
     )
+
+
+def _baseline(results: Sequence[Result], kind: str, name: str) -> float | None:
+    found = (result for result in results if result.role == f"baseline {kind}")
+    return next((result.metrics.get(name) for result in found), None)
 
 
 def _by_seed(results: Sequence[Result], name: str) -> dict[int, float]:
@@ -200,6 +233,8 @@ def _comparison(own: Comparison) -> dict[str, Any]:
         "mean joint": number(own.mean(own.joint)),
         "mean twin": number(own.mean(own.twin)),
         "difference": number(own.difference),
+        "constant": own.constant,
+        "trees": own.trees,
         "lost by one checkpoint": by_seed(own.checkpoint),
     }
 

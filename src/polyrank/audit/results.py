@@ -96,6 +96,8 @@ class Result:
     records: tuple[Mapping[str, Any], ...] = ()
     """Of the run's log, without their timing: losses, weights, cosines and gates by step."""
     timing: Timing | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Of a baseline: by task, how it was made."""
     evidence: Mapping[str, Any] | None = None
     """Of a joint run that was looked at: ``polyrank.audit.evidence.Evidence`` as JSON."""
 
@@ -155,7 +157,7 @@ class Store:
             _TIMING: jsonio.dumps(timing),
             _EVIDENCE: jsonio.dumps(evidence),
         }
-        if predictions is not None:
+        if predictions:
             files[_PREDICTIONS] = arrays_writer(predictions, finite=True)
         path = self.path(result.role, result.seed)
         commit_directory(path, files, kind=_KIND, format_version=_VERSION, replace=True)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
 
-from polyrank.audit.answers import verdicts_of
+from polyrank.audit.baselines import NOT_INSTALLED
 from polyrank.audit.calibration import Calibration
 from polyrank.audit.config import AuditConfig, Part, check_audit
 from polyrank.audit.jobs import Bench, Job, part_of
-from polyrank.audit.plan import Estimate, Plan, estimate, plan_of, workers_of
+from polyrank.audit.ladder import Ladder
+from polyrank.audit.plan import Estimate, Plan, estimate, has_trees, plan_of, workers_of
 from polyrank.audit.pool import Pool, Watch
 from polyrank.audit.progress import Bars
+from polyrank.audit.recommended import RECOMMENDED, write_recommended
+from polyrank.audit.remedies import REMEDIES, Remedy
 from polyrank.audit.report import Report, report_of, write_report
-from polyrank.audit.results import DIED, Result, Store, digest, slug
-from polyrank.audit.rows import PartRows, load, read_rows, require_labels, write_rows
+from polyrank.audit.results import DIED, Store, digest, slug
+from polyrank.audit.rows import PartRows, read_rows, require_labels, write_rows
 from polyrank.audit.sampling import sampled, sampled_by
 from polyrank.audit.slices import slices_of
-from polyrank.audit.variants import Variant
 from polyrank.audit.worker import calibration_message, failure, job_message, setup_message
 from polyrank.config import RunConfig
 from polyrank.run import check_slice_columns, rows_of
@@ -46,7 +48,9 @@ class Audit:
         settings: Of the audit.
         folder: Its own.
         bench: What all runs have in common.
-        remedies: What may remove harm.
+        asked: The run as it was given.
+        root: Where the relative paths of its data start.
+        remedies: What may remove harm, in order of cost.
         notices: What a reader should know.
     """
 
@@ -54,7 +58,9 @@ class Audit:
     settings: AuditConfig
     folder: Path
     bench: Bench
-    remedies: tuple[Variant, ...] = ()
+    asked: RunConfig
+    root: Path | None = None
+    remedies: tuple[Remedy, ...] = REMEDIES
     notices: tuple[str, ...] = ()
 
     @cached_property
@@ -62,13 +68,25 @@ class Audit:
         """Its results."""
         return Store(self.folder)
 
+    @cached_property
+    def ladder(self) -> Ladder:
+        """Its remedies."""
+        return Ladder(
+            config=self.config,
+            settings=self.settings,
+            bench=self.bench,
+            folder=self.folder,
+            remedies=self.remedies,
+        )
+
     def plan(self) -> Plan:
-        """Its runs, and those that are there.
+        """Its runs as far as they are known, and those that are there: which remedies are tried
+        follows from what came before.
 
         Raises:
             ConfigError: The configuration or the log changed since; every key is named.
         """
-        return plan_of(self.config, self.settings, self.bench, self.store, self.remedies)
+        return self.ladder.climb(self._base())[0]
 
     def estimate(self, plan: Plan) -> Estimate:
         """What is left will take; where nothing is there to go by, a few steps are timed.
@@ -77,7 +95,9 @@ class Audit:
             PolyrankError: They could not be.
         """
         measured: Calibration | None = None
-        if plan.waiting and not any(one.timing for one in plan.results.values()):
+        if plan.waiting and not any(
+            one.timing for one in plan.results.values() if one.kind != "baseline"
+        ):
             message = calibration_message(plan.waiting[0].config)
             measured = self._pool(1, None).calibrate(message)
         return estimate(plan, self._workers(plan), plan.jobs[0].config, self.bench, measured)
@@ -94,27 +114,49 @@ class Audit:
         """
         plan = self.plan()
         self._tidy(plan)
-        done = len(plan.jobs) - len(plan.waiting)
-        bars = Bars(console, len(plan.jobs), done) if console is not None and plan.waiting else None
+        begun: set[tuple[str, int]] = set()  # what died in this round waits for another audit
+        while waiting := [job for job in plan.waiting if job.key not in begun]:
+            begun |= {job.key for job in waiting}
+            if not self._round(plan, waiting, console):
+                break
+            if console is not None:
+                console.print("judge", markup=False, highlight=False)
+            plan = self.plan()
+        return self.report()
+
+    def _round(self, plan: Plan, waiting: Sequence[Job], console: Console | None) -> bool:
+        """Do these; False if a signal came."""
+        bars = Bars(console, len(plan.jobs), len(plan.jobs) - len(waiting)) if console else None
         try:
-            self._pool(self._workers(plan), bars).run(plan.waiting, self._died)
+            return self._pool(self._workers(plan), bars).run(waiting, self._died)
         finally:
             if bars is not None:
                 bars.close()
-        if console is not None:
-            console.print("judge", markup=False, highlight=False)
-        return self.report()
 
     def report(self) -> Report:
-        """Of the results that are there; written as JSON, too."""
-        plan, schema = self.plan(), self.config.schema_
-        loaded = load(self.folder, schema, results_of(plan))
-        verdicts = verdicts_of(loaded, schema, self.bench.metrics, self.settings)
+        """Of the results that are there; written as JSON, too, and as a run if one is
+        recommended."""
+        base = self._base()
+        plan, climb = self.ladder.climb(base)
+        if climb is not None and climb.recommended is not None:
+            changed = self.ladder.made(climb.recommended)
+            write_recommended(self.asked, changed, climb.told, self.folder, self.root)
+            climb = replace(climb, file=RECOMMENDED)
         report = report_of(
-            self.settings, self.bench.part, self.bench.metrics, plan, verdicts, self.notices
+            self.settings,
+            self.bench.part,
+            self.bench.metrics,
+            plan,
+            self.ladder.verdicts(base),
+            self.notices,
+            climb,
         )
         write_report(report, self.folder)
         return report
+
+    def _base(self) -> Plan:
+        """The runs but for remedies."""
+        return plan_of(self.config, self.settings, self.bench, self.store)
 
     def _workers(self, plan: Plan) -> int:
         return workers_of(self.config, self.settings, self.bench.prepared, len(plan.waiting))
@@ -150,7 +192,7 @@ def opened(
     settings: AuditConfig,
     sources: Sources,
     *,
-    remedies: Sequence[Variant] = (),
+    remedies: Sequence[Remedy] = REMEDIES,
     told: Told | None = None,
 ) -> Iterator[Audit]:
     """Check what was asked for, then fit and encode the log once; the folder is locked meanwhile.
@@ -159,7 +201,7 @@ def opened(
         config: The run.
         settings: Of the audit.
         sources: Its logs.
-        remedies: What may remove harm.
+        remedies: What may remove harm, in order of cost.
         told: Of stages and rows so far.
 
     Raises:
@@ -169,7 +211,7 @@ def opened(
     """
     metrics = check_audit(config, settings)
     folder = Path(settings.folder(config.output)).absolute()
-    config = _of_the_audit(config, settings, folder)
+    asked, config = config, _of_the_audit(config, settings, folder)
     check_slice_columns(config, sources)
     notices = []
     if settings.quick:
@@ -191,12 +233,16 @@ def opened(
         require_labels(Truth.of(prepared.validation, schema), schema, "the validation part")
         rows = _rows(config, sources, prepared, part, folder)
         require_labels(rows.truth, schema, f"the {part} part")
+        if settings.baselines and not has_trees():
+            notices.append(f"no boosted trees stand beside the networks: {NOT_INSTALLED}")
         bench = Bench(prepared=prepared, part=part, metrics=metrics, truth=rows.truth)
         yield Audit(
             config=config,
             settings=settings,
             folder=folder,
             bench=bench,
+            asked=asked,
+            root=sources.root,
             remedies=tuple(remedies),
             notices=(*prepared.notices, *notices),
         )
@@ -237,9 +283,3 @@ def _rows(
     rows = PartRows(truth=truth, slices=slices)
     write_rows(folder, rows, key)
     return rows
-
-
-def results_of(plan: Plan) -> tuple[Result, ...]:
-    """Those that are there, in the order of the plan."""
-    found = (plan.results.get((job.variant.role, job.seed)) for job in plan.jobs)
-    return tuple(one for one in found if one is not None)

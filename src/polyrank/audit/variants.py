@@ -32,8 +32,16 @@ from polyrank.audit.config import Transfer, own_part
 from polyrank.config import RunConfig
 from polyrank.schema import parse
 
-Kind = Literal["joint", "twin", "small_twin", "pair", "without", "remedy"]
-KINDS: tuple[Kind, ...] = ("joint", "twin", "small_twin", "pair", "without", "remedy")
+Kind = Literal["joint", "twin", "small_twin", "pair", "without", "baseline", "remedy"]
+KINDS: tuple[Kind, ...] = (
+    "joint",
+    "twin",
+    "small_twin",
+    "pair",
+    "without",
+    "baseline",
+    "remedy",
+)
 """In the order in which a seed trains them."""
 
 
@@ -45,14 +53,14 @@ class Variant:
     tasks: tuple[str, ...]
     """Those that learn."""
     name: str = ""
-    """Of a remedy; of a run without a task, that task."""
+    """Of a remedy or baseline; of a run without a task, that task."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Of a remedy: values by dotted key of the configuration, put over it."""
 
     @property
     def role(self) -> str:
         """What it is called in an audit: "joint", "twin click", "pair click like", "without like",
-        "remedy ple"."""
+        "baseline trees", "remedy ple"."""
         own = self.name or (" ".join(self.tasks) if self.kind != "joint" else "")
         return f"{self.kind} {own}".rstrip()
 

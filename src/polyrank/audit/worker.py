@@ -97,6 +97,7 @@ def job_message(job: Job, work: Path) -> dict[str, Any]:
         "seed": job.seed,
         "config": job.config.tree(),
         "looked_at": job.looked_at,
+        "look_every": job.look_every,
         "work": str(work),
     }
 
@@ -123,7 +124,13 @@ def _do(message: dict[str, Any], bench: Bench, folder: Path, say: Say) -> None:
         return
     given = message["variant"]
     variant = Variant(kind=given["kind"], tasks=tuple(given["tasks"]), name=given["name"])
-    job = Job(variant=variant, seed=message["seed"], config=config, looked_at=message["looked_at"])
+    job = Job(
+        variant=variant,
+        seed=message["seed"],
+        config=config,
+        looked_at=message["looked_at"],
+        look_every=message["look_every"],
+    )
     work = Path(message["work"])
     result = _result(job, bench, folder, work, say)
     with suppress(FileNotFoundError):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from polyrank.audit.report import Comparison, Report
 
 
+_JUDGED = ("gain", "95 % interval", "sharing")
+
+
 def audit(
     config: ConfigPath,
     settings: Settings = [],  # noqa: B006
@@ -46,9 +49,10 @@ def audit(
     fail_on: Annotated[
         Literal["harmed"] | None, typer.Option(help="Exit with 1 where a task is.")
     ] = None,
-    no_remedies: Annotated[
-        bool, typer.Option("--no-remedies", help="Do not try what may remove harm.")
-    ] = False,
+    remedies: Annotated[
+        Literal["auto", "always", "never"] | None,
+        typer.Option(help="Try what may remove harm: where a task is harmed, always or never."),
+    ] = None,
     transfer: Annotated[
         Literal["auto", "pairs", "leave_one_out", "affinity", "none"] | None,
         typer.Option(help="How it is found who helps whom."),
@@ -76,7 +80,7 @@ def audit(
         "jobs": jobs,
         "output": None if out is None else str(out),
         "fail_on": fail_on,
-        "remedies": False if no_remedies else None,
+        "remedies": remedies,
         "transfer": transfer,
     }
     run = load_config(config, settings)
@@ -177,7 +181,7 @@ def _show_report(report: Report, folder: Path) -> None:
 
     out = console()
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("task", "metric", "joint", "twin", "gain", "95 % interval", "sharing"):
+    for name in ("task", "metric", "constant", "trees", "joint", "twin", *_JUDGED):
         words = name in ("task", "metric", "sharing")
         table.add_column(name, justify="left" if words else "right")
     for own in report.tasks:
@@ -187,6 +191,10 @@ def _show_report(report: Report, folder: Path) -> None:
         reason = getattr(verdict, "reason", None)
         if reason is not None:
             out.print(f"{verdict.task}: {reason}", soft_wrap=True)
+    if report.remedies is not None:
+        out.print(f"remedies: {report.remedies.told}", soft_wrap=True)
+        if report.remedies.file is not None:
+            out.print(f"ready to train: {folder / report.remedies.file}", soft_wrap=True)
     for failed in report.failures:
         out.print(f"{failed.role}, seed {failed.seed}, failed: {failed.reason}", soft_wrap=True)
     partial = f", {len(report.plan.waiting)} runs missing" if report.partial else ""
@@ -205,6 +213,8 @@ def _cells(own: Comparison, judged: Compared | None) -> Iterator[str]:
 
     yield own.task
     yield heading(own.metric)
+    for baseline in (own.constant, own.trees):
+        yield "-" if baseline is None else number(baseline, own.mean(own.joint))
     yield number(own.mean(own.joint))
     yield number(own.mean(own.twin), own.mean(own.joint))
     if judged is None or judged.gain.value is None:

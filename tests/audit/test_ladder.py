@@ -1,0 +1,295 @@
+"""The ladder over runs whose predictions are made up, so that what is harmed is known."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from polyrank.audit.config import AuditConfig
+from polyrank.audit.grouping import groups_of
+from polyrank.audit.jobs import Bench, Job, measure
+from polyrank.audit.remedies import REMEDIES, Case, Remedy
+from polyrank.audit.results import Result, Timing
+from polyrank.audit.session import Audit, opened
+from polyrank.audit.variants import Variant
+from polyrank.config import RunConfig, load_config
+from tests.audit.bench import TASKS, logs, run_config, sources, training
+
+CONFIG = run_config(training=training(epochs=1, threads=2))
+FRESH = (3, 4, 5)
+Skill = Callable[[str, str, int], float]
+"""By role, task and seed, how much of the label a prediction knows."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_waiting_for_the_disk() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def predicted(job: Job, bench: Bench, skill: Skill) -> dict[str, Any]:
+    """Noise that all runs of a seed have in common, and as much of the label."""
+    found = {}
+    for task in job.variant.tasks:
+        place = TASKS.index(task)
+        labels_N = np.nan_to_num(bench.truth.labels_NT[:, place])
+        noise_N = np.random.default_rng([job.seed, place]).random(len(labels_N))
+        know = skill(job.variant.role, task, job.seed)
+        found[task] = (know * labels_N + (1 - know) * noise_N).astype(np.float32)
+    return found
+
+
+def answered(job: Job, bench: Bench, skill: Skill) -> tuple[Result, dict[str, Any]]:
+    predictions = predicted(job, bench, skill)
+    metrics, reasons = measure(bench, job.config.schema_, predictions)
+    wide = 3 if job.variant.role == "remedy ple" else 1
+    timing = Timing(
+        seconds=1.0,
+        cpu_seconds=1.0,
+        train_seconds=2.0 * wide,
+        predict_seconds=0.1,
+        rows_per_second=10.0,
+        peak_bytes=1,
+    )
+    result = Result(
+        role=job.variant.role,
+        kind=job.variant.kind,
+        tasks=job.variant.tasks,
+        seed=job.seed,
+        status="done",
+        identity=job.identity(bench.prepared.fingerprint, bench.part),
+        metrics=metrics,
+        reasons=reasons,
+        parameters=100 * wide,
+        multiply_adds=50 * wide,
+        timing=timing,
+    )
+    return result, predictions
+
+
+def settle(found: Audit, skill: Skill, most: int | None = None) -> list[tuple[str, int]]:
+    """Do what comes next until nothing does, or ``most`` rounds; the runs, in order."""
+    order: list[tuple[str, int]] = []
+    rounds = 0
+    while (waiting := found.plan().waiting) and rounds != most:
+        for job in waiting:
+            found.store.write(*answered(job, found.bench, skill))
+            order.append(job.key)
+        rounds += 1
+    return order
+
+
+def harmed(role: str, task: str, seed: int) -> float:
+    """Joint runs harm likes. CGC mends that on the seeds that choose, PLE on all, nothing else."""
+    if role == "remedy cgc":
+        return 0.2 if task == "like" and seed in FRESH else 0.6
+    return 0.6 if task != "like" or role.startswith(("twin", "remedy ple")) else 0.2
+
+
+def opening(folder: Path, config: RunConfig = CONFIG, **given: Any) -> Any:
+    asked = AuditConfig(
+        seeds=3, transfer="none", evidence=False, baselines=False, output=str(folder), **given
+    )
+    return opened(config, asked, sources())
+
+
+def test_the_cheapest_that_keeps_its_promise_on_fresh_seeds_is_recommended(tmp_path: Path) -> None:
+    with opening(tmp_path) as found:
+        assert len(settle(found, harmed, most=1)) == 3 * 4
+        order = settle(found, harmed)
+        report = found.report()
+        climb = report.remedies
+        assert climb is not None
+        assert (climb.harmed, climb.recommended, climb.whole) == (("like",), "ple", True)
+        names = [remedy.name for remedy in REMEDIES]
+        tried = [one.name for one in climb.tried]
+        assert tried == names[: names.index("ple") + 1]
+        assert [*climb.untried] == ["wider cgc", "wider ple", "own embeddings"]
+        assert {one.name: "not measured" in one.reason for one in climb.unfit} == {
+            "stop gradient": True,
+            "drop": True,
+        }
+        assert [one.removes for one in climb.tried] == [False, False, False, True, True]
+        cgc, ple = climb.tried[3:]
+        assert cgc.confirmed is not None
+        assert ple.confirmed is not None
+        assert (cgc.confirmed.keeps, ple.confirmed.keeps) == (False, True)
+        assert ple.confirmed.seeds == FRESH
+        # Fresh twins are trained once, when the first promise is put to the test.
+        assert order[-6:] == [("remedy ple", seed) for seed in (0, 1, 2, *FRESH)]
+        assert order.count(("twin like", 3)) == 1
+        assert ple.cost is not None
+        assert ple.cost.parameters.times == ple.cost.train_seconds.times == 3.0
+        like = logs()["test"]["like"].to_numpy()
+        gains = []
+        for seed in (0, 1, 2):
+            own, joint = (
+                found.store.predictions(role, seed)["like"] for role in ("remedy ple", "joint")
+            )
+            gains.append(roc_auc_score(like, own) - roc_auc_score(like, joint))
+        (over,) = (own for own in ple.over_joint if own.task == "like")
+        assert over.gain.value == pytest.approx(np.mean(gains))
+        assert report.tasks[1].seeds == (0, 1, 2)
+        assert sorted(report.tasks[1].twin) == [0, 1, 2]
+        written = json.loads((tmp_path / "audit.json").read_text())["remedies"]
+        assert written["recommended"] == "ple"
+        assert "3.00 times the parameters" in written["told"]
+        ready = load_config(tmp_path / written["file"])
+        changed = found.ladder.made("ple")
+        assert ready.model == changed.model
+        assert (ready.model.sharing.kind, ready.model.sharing.budget) == (
+            "ple",
+            2 * (64 * 8 + 8) + 3 * 64 * 2,
+        )
+        kept = ("schema_", "balance", "calibration", "evaluation", "training", "data", "seed")
+        for key in kept:
+            assert getattr(ready, key) == getattr(CONFIG, key), key
+
+
+def test_none_of_them_is_an_answer(tmp_path: Path) -> None:
+    def hopeless(role: str, task: str, seed: int) -> float:
+        return 0.6 if task != "like" or role.startswith("twin") else 0.2
+
+    with opening(tmp_path) as found:
+        settle(found, hopeless)
+        climb = found.report().remedies
+        assert climb is not None
+        assert climb.recommended is None
+        assert climb.told.startswith("none of them: weight 2, weight 4, groups, cgc, ple, wider")
+        assert not (tmp_path / "recommended.yaml").exists()
+
+
+def test_remedies_wait_for_harm_and_for_all_runs(tmp_path: Path) -> None:
+    def fine(role: str, task: str, seed: int) -> float:
+        return 0.6
+
+    with opening(tmp_path) as found:
+        assert {role.split()[0] for role, _ in settle(found, fine)} == {"joint", "twin"}
+        assert found.report().remedies is None
+    with opening(tmp_path, remedies="always") as every:
+        found = replace(every, remedies=REMEDIES[2:4])
+        assert {seed for _, seed in settle(found, fine)} == {0, 1, 2}
+        climb = found.report().remedies
+        assert climb is not None
+        assert climb.recommended is None
+        assert "no task is harmed" in climb.told
+    with opening(tmp_path, remedies="never") as found:
+        assert found.report().remedies is None
+        assert found.plan().jobs == found._base().jobs
+
+
+def case(config: RunConfig = CONFIG, **given: Any) -> Case:
+    known: dict[str, Any] = {"harmed": ("like",), "gains": {}, "trunk": 300, **given}
+    return Case(config=config, **known)
+
+
+def made(name: str, own: Case) -> Variant | str:
+    (remedy,) = (one for one in REMEDIES if one.name == name)
+    return remedy.make(own)
+
+
+GAINS = {
+    ("click", "like"): -3.0,
+    ("watch_time", "like"): -5.0,
+    ("click", "watch_time"): 2.0,
+    ("watch_time", "click"): 1.0,
+}
+
+
+def test_remedies_change_what_they_say() -> None:
+    own = case(run_config(balance={"kind": "static", "weights": {"like": 3.0}}), gains=GAINS)
+    found = {remedy.name: remedy.make(own) for remedy in REMEDIES}
+    changes = {name: one.changes for name, one in found.items() if isinstance(one, Variant)}
+    assert changes["weight 2"] == {
+        "balance.weights": {"click": 1.0, "like": 6.0, "watch_time": 1.0}
+    }
+    assert changes["weight 4"] == {
+        "balance.weights": {"click": 0.5, "like": 6.0, "watch_time": 0.5}
+    }
+    sharing = changes["groups"]["model.sharing"]
+    assert sharing["groups"] == {"group_1": ["click", "watch_time"], "group_2": ["like"]}
+    assert (sharing["budget"], sharing["sharing"]["kind"]) == (300, "mmoe")
+    assert changes["wider ple"]["model.sharing"] == {
+        "kind": "ple",
+        "widths": [8],
+        "num_task_experts": 1,
+        "num_shared_experts": 1,
+        "budget": 390,
+    }
+    stopped = changes["stop gradient"]["training.tasks"]
+    assert [(task, choice["writes"]) for task, choice in stopped.items()] == [
+        ("watch_time", False),
+        ("click", False),
+    ]
+    drop = found["drop"]
+    assert isinstance(drop, Variant)
+    assert drop.tasks == ("click", "like")
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "reason"),
+    [
+        ("weight 2", case(harmed=TASKS), "every task is harmed"),
+        ("weight 2", case(harmed=()), "no task is harmed"),
+        ("weight 4", case(run_config(balance={"kind": "dwa"})), "'dwa' sets the weights"),
+        ("groups", case(gains={("click", "like"): 1.0, ("like", "watch_time"): 1.0}), "help one"),
+        (
+            "cgc",
+            case(run_config(model={"sharing": {"kind": "cgc"}})),
+            "experts of each task already: sharing 'cgc'",
+        ),
+        (
+            "own embeddings",
+            case(run_config(model={"sharing": {"kind": "stem"}})),
+            "embeddings of each task already",
+        ),
+        (
+            "groups",
+            case(run_config(model={"sharing": {"kind": "single_task"}})),
+            "tasks are apart already",
+        ),
+        ("drop", case(harmed=()), "no task is harmed"),
+        ("stop gradient", case(gains={("click", "like"): 1.0}), "no task that is not harmed"),
+    ],
+)
+def test_what_cannot_apply_says_why(name: str, own: Case, reason: str) -> None:
+    found = made(name, own)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_who_is_harmed_stands_alone_where_nothing_else_is_known() -> None:
+    found = made("groups", case())
+    assert isinstance(found, Variant)
+    groups = found.changes["model.sharing"]["groups"]
+    assert groups == {"group_1": ["like"], "group_2": ["click", "watch_time"]}
+
+
+def test_groups_are_joined_as_long_as_both_gain() -> None:
+    tasks = ("a", "b", "c", "d")
+    gains = {("a", "b"): 5.0, ("c", "d"): 1.0, ("d", "c"): -0.5, ("a", "c"): -9.0}
+    assert groups_of(tasks, gains) == (("a", "b"), ("c", "d"))
+    assert groups_of(tasks, dict.fromkeys(gains, -1.0)) == (("a",), ("b",), ("c",), ("d",))
+    assert groups_of(tasks, {(a, b): 1.0 for a in tasks for b in tasks if a != b}) == (tasks,)
+
+
+def test_what_does_not_fit_the_run_is_told_before_it_is_tried(tmp_path: Path) -> None:
+    tight = Variant(kind="remedy", tasks=TASKS, name="tight", changes={"model.sharing.budget": 1})
+    with opening(tmp_path, remedies="always") as found:
+        narrow = replace(found, remedies=(Remedy(name="tight", told="", make=lambda case: tight),))
+        settle(narrow, harmed)
+        climb = narrow.report().remedies
+        assert climb is not None
+        (unfit,) = climb.unfit
+        assert "does not fit this run" in unfit.reason
+        assert "`budget` must be at least" in unfit.reason
+        assert climb.told == "no remedy can apply"
