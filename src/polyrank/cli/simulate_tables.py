@@ -42,11 +42,13 @@ def show_findings(
     show_cells(out, ["arm", *HEADINGS.values()], rows, num_left=1)
     background = config.experiment.returns.background_play_s
     quick = config.experiment.returns.quick_exit_s
-    _note(out, f"quick exits: left before {quick:g} s, background: played for {background:g} s or")
-    _note(
-        out, "more, and neither satisfied; watch time: seconds a request; unsatisfied: its share in"
+    out.print(
+        f"quick exits: left before {quick:g} s, background: played for {background:g} s or more, "
+        "and neither satisfied; watch time: seconds a request; unsatisfied: its share in views "
+        "that did not satisfy; returns: days, mean of all users that an arm was given",
+        style="dim",
+        markup=False,
     )
-    _note(out, "views that did not satisfy; returns: days, mean of all users that an arm was given")
     _note(out, f"{_who(users, config)}, {days}, {config.rows:,} impressions to learn from")
     show_title(out, f"\nDifference from {found.reference}, in percent of it")
     rows = [[arm, *map(_difference, effects.values())] for arm, effects in found.effects.items()]
