@@ -176,16 +176,45 @@ def test_the_first_table_has_what_stands_beside_the_joint_run(tree: Tree) -> Non
     assert row["click"]["Relative"] == own["relative"]["value"]
 
 
-def test_remedies_that_were_tried_stand_beside_the_joint_run(tree: Tree) -> None:
-    (joint, *_) = (one for one in tree["results"] if one["role"] == "joint")
-    tried = joint | {"role": "remedy ple", "kind": "remedy", "parameters": 777}
-    twin = tree["verdicts"]["tasks"][0]["twin"]
-    tried["metrics"] = {"click.auc": twin + 0.01}
-    page = page_of(tree | {"results": [*tree["results"], tried]})
-    (table,) = (own for own in tables(page) if own.headings[0].title == "Remedy")
-    assert [row[0] for row in table.rows] == ["joint", "ple"]
-    assert table.rows[1][1] == "+0.0100"
-    assert table.rows[1][-2] == 777
+def test_the_remedy_that_keeps_its_promise_stands_in_the_verdict(tree: Tree) -> None:
+    click = tree["verdicts"]["tasks"][0]
+    tried = {
+        "name": "ple",
+        "told": "PLE with 2 + 1 experts",
+        "removes": True,
+        "failures": ["seed 3 diverged"],
+        "confirmed": {"keeps": True},
+        "against_twins": [click | {"answer": "unharmed", "low": -0.0123, "high": 0.0456}],
+        "cost": {name: {"value": 9, "times": 1.3} for name in ("parameters", "multiply_adds")}
+        | {"train_seconds": {"value": 9, "times": 1.7}},
+    }
+    climb = {
+        "tried": [tried],
+        "unfit": [{"name": "drop", "reason": "nobody writes"}],
+        "untried": ["split"],
+        "recommended": "ple",
+        "file": "recommended.yaml",
+        "told": "ple removes the harm at 1.30 times the parameters",
+    }
+    found = page_of(
+        judged(tree, "click", "harmed", -0.0031, -0.0049, -0.0012) | {"remedies": climb}
+    )
+    assert found.verdict.endswith("Ple removes the harm at 1.30 times the parameters.")
+    told = prose(found, "What to do")
+    assert "`recommended.yaml`" in told
+    assert "drop cannot apply: nobody writes." in told
+    assert "ple: seed 3 diverged." in told
+    costs, gains = (own for own in tables(found) if own.headings[0].title == "Remedy")
+    assert costs.rows[0][2:] == ["yes", "keeps it", 1.3, 1.3, 1.7]
+    assert [*costs.marked] == [0]
+    assert gains.rows[0][2] == "unharmed"
+    assert gains.rows[0][-1] == "−0.0123 to +0.0456"
+    drawn = [row for row in rows(figures(found)["remedies"]) if row["task"] == "click"]
+    assert [(row["name"], row["high"]) for row in drawn] == [
+        ("as it is", -0.0012),
+        ("ple", 0.0456),
+    ]
+    assert "there was nothing to try yet" in prose(page_of(tree | {"remedies": None}), "What to do")
 
 
 def _no_gates(found: Any) -> None:

@@ -19,6 +19,7 @@ from polyrank.cli.evaluate import evaluate
 from polyrank.cli.explain import explain
 from polyrank.cli.fuse import fuse
 from polyrank.cli.init import init
+from polyrank.cli.report import report
 from polyrank.cli.score import score
 from polyrank.cli.simulate import simulate
 from polyrank.cli.train import train
@@ -52,6 +53,7 @@ _VERBS = (
     score,
     compare,
     card,
+    report,
     simulate,
 )
 for verb in _VERBS:

@@ -14,10 +14,10 @@ from polyrank.audit.page.labels import labels
 from polyrank.audit.page.lines import cosines, course_figures, magnitudes, pair_names, told
 from polyrank.audit.page.matrices import heat_map
 from polyrank.audit.page.reliability import reliability
+from polyrank.audit.page.remedies import remedies
 from polyrank.audit.page.sentence import sentence
 from polyrank.audit.page.tables import (
     reasons,
-    remedies_table,
     runs_table,
     slices_table,
     verdict_table,
@@ -69,7 +69,7 @@ def composed(found: Found) -> Page:
 def _sections(found: Found) -> Iterator[Section]:
     yield Section("Verdicts", _verdicts(found))
     yield Section("Slices", _slices(found))
-    yield Section("What to do", _remedies(found))
+    yield Section("What to do", remedies(found))
     yield Section("Who helps whom", transfer(found))
     yield Section("Training", course_figures(found) or [Prose("No run left a log.")])
     if found.looked:
@@ -134,15 +134,6 @@ def _slices(found: Found) -> list[Block]:
     table = slices_table(found)
     nothing = Prose("On no slice is a task found to be harmed or helped.")
     return [nothing if table is None else table, slices(found)]
-
-
-def _remedies(found: Found) -> list[Block]:
-    table = remedies_table(found)
-    if table is not None:
-        return [table]
-    if not found.tree["settings"]["remedies"]:
-        return [Prose("No remedy was tried: `remedies` was switched off.")]
-    return [Prose("No remedy was tried in this audit.")]
 
 
 def _gradients(found: Found, evidence: Evidence) -> list[Block]:

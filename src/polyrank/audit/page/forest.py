@@ -8,6 +8,7 @@ from typing import Any
 from polyrank.audit.compared import Compared
 from polyrank.audit.page.found import Found
 from polyrank.audit.page.words import metric
+from polyrank.audit.verdict import Verdict, Warned
 from polyrank.pages import Figure, TaskColors, rows
 from polyrank.pages.blocks import Chart, Value
 from polyrank.pages.theme import INK, RULE
@@ -71,6 +72,31 @@ def slices(found: Found) -> Figure:
         labels=LABELS,
         charts=[_slices_panel(task, found) for task in tasks],
         height=40 + _SLICE_LINE * most,
+    )
+
+
+def remedies_figure(found: Found) -> Figure:
+    """Of each task under each remedy that was tried, the joint run as it is first."""
+    climb = found.climb
+    assert climb is not None
+    table = [{"name": "as it is", "answer": _answer(own), **_of(own)} for own in found.judged]
+    for remedy in climb["tried"]:
+        for one in remedy["against_twins"]:
+            kind = Verdict if "answer" in one else Warned
+            own = kind.from_json(one)
+            table.append({"name": remedy["name"], "answer": _answer(own), **_of(own)})
+    tasks = [task for task in found.tasks if any(row["task"] == task for row in table)]
+    return Figure(
+        name="remedies",
+        title="Gain under each remedy",
+        caption=f"Against the twin, with {found.confidence} intervals; the joint run as it is "
+        "stands first.",
+        alt=f"Gains of {', '.join(tasks)} under {len(climb['tried'])} remedies.",
+        data=_columns(table, ("task", "metric", "name", "gain", "low", "high", "below", "margin"))
+        | _columns(table, ("answer",)),
+        labels=LABELS | {"name": "Remedy"},
+        charts=[_slices_panel(task, found) for task in tasks],
+        height=50 + _SLICE_LINE * (1 + len(climb["tried"])),
     )
 
 
@@ -139,7 +165,7 @@ def _tasks_panel(name: str, colors: TaskColors) -> Chart:
 def _slices_panel(task: str, found: Found) -> Chart:
     import altair as alt
 
-    own = next(one for one in found.sliced if one.task == task)
+    own = next(one for one in found.judged if one.task == task)
     base = alt.Chart(rows(), title=f"{task} ({metric(own.metric)})").transform_filter(
         alt.FieldEqualPredicate(field="task", equal=task)
     )

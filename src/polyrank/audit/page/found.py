@@ -67,6 +67,12 @@ class Found:
         return () if self.verdicts is None else self.verdicts.slices
 
     @property
+    def climb(self) -> Tree | None:
+        """What came of the remedies; None where none was tried."""
+        found: Tree | None = self.tree.get("remedies")
+        return found
+
+    @property
     def confidence(self) -> str:
         """Of its intervals."""
         share = 0.95 if self.verdicts is None else 1 - self.verdicts.alpha

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from polyrank.audit.page.found import Found
+from polyrank.audit.page.remedies import recommendation
 from polyrank.audit.page.words import listed, metric, size
 from polyrank.audit.verdict import Answer, Verdict, Verdicts, Warned, Warnings
 from polyrank.errors import counted
@@ -30,6 +31,8 @@ def sentence(found: Found) -> Sentence:
     else:
         text = "Nothing could be compared: no task has a joint run and a twin of one seed."
         tone = _NEUTRAL
+    if (remedy := recommendation(found)) is not None:
+        text += f" {remedy}"
     if found.missing:
         text += f" This is a partial report: {counted(found.missing, 'run')} of "
         text += f"{found.tree['runs']['of']} are missing."

@@ -1,17 +1,16 @@
-"""Tables of an audit: verdicts, slices, remedies and runs."""
+"""Tables of an audit: verdicts, slices and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import fmean
 
-from polyrank.audit.compared import CHANCE, Compared
+from polyrank.audit.compared import CHANCE
 from polyrank.audit.page.found import Found, Tree
 from polyrank.audit.page.words import bounds, listed, metric, size, whole
 from polyrank.audit.verdict import Verdict, Warned
 from polyrank.pages import Column, Prose, Table, code, percent
 from polyrank.pages.blocks import Cell
-from polyrank.pages.numbers import UNKNOWN
 
 _WORDS = {True: "may be harmed", False: "no warning"}
 
@@ -134,40 +133,6 @@ def slices_table(found: Found) -> Table | None:
         else "Warnings of one seed, not corrected for how many slices there are."
     )
     return Table(f"Slices on which sharing does something. {corrected}", columns, table, marked)
-
-
-def remedies_table(found: Found) -> Table | None:
-    """What each remedy that was tried gains over the twins, and what it costs."""
-    roles = [role for role in found.roles() if role.startswith("remedy ") and found.runs(role)]
-    if not roles:
-        return None
-    table: list[list[Cell]] = []
-    for role in ["joint", *roles]:
-        runs = found.runs(role)
-        if runs:
-            gains = [_gain(found, role, own) for own in found.judged]
-            parameters = fmean(run["parameters"] for run in runs)
-            table.append([role.removeprefix("remedy "), *gains, parameters, _seconds(runs)])
-    columns: list[str | Column] = [
-        "Remedy",
-        *(Column(f"{own.task} ({metric(own.metric)})", right=True) for own in found.judged),
-        Column("Parameters", whole),
-        Column("Training, s"),
-    ]
-    return Table(
-        "Gain of each task over its twin under each remedy, means over seeds, above 0 where "
-        "sharing helps; the joint run as it is stands first.",
-        columns,
-        table,
-    )
-
-
-def _gain(found: Found, role: str, own: Compared) -> str:
-    value = found.mean(role, own.task)
-    if value is None or own.twin is None:
-        return UNKNOWN
-    sign = 1 if found.comparison(own.task).higher_is_better else -1
-    return size(sign * (value - own.twin), own.metric, signed=True)
 
 
 def _seconds(runs: list[Tree]) -> float | None:
