@@ -28,6 +28,7 @@ VERBS = (
     "score",
     "compare",
     "card",
+    "report",
     "simulate",
 )
 

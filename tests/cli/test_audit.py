@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polyrank import pages
 from polyrank.audit.compared import DeltaM
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.gain import Gain
@@ -29,7 +30,7 @@ from polyrank.audit.verdict import Verdicts
 from polyrank.audit.worker import failure
 from polyrank.cli.audit import audit, require_whole
 from polyrank.config import load_config
-from polyrank.errors import DistributedError, DivergedError, InterruptedRun
+from polyrank.errors import ConfigError, DistributedError, DivergedError, InterruptedRun
 from polyrank.training import open_sources
 from tests.cli import workbench
 
@@ -73,16 +74,32 @@ def test_every_task_has_a_row_with_a_verdict(finished: Path) -> None:
         assert f"{own['gain']['value']:+.5f}" in row
     assert [own["seeds"] for own in report["tasks"]] == [[0, 1]] * 3
     assert "test part; " in outcome.out
+    page = (finished / "run-audit" / "audit.html").read_text()
+    assert f"its page is {finished / 'run-audit' / 'audit.html'}" in outcome.out
+    assert all(own["task"] in page for own in report["tasks"])
 
 
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra is not installed: drawing a page takes longer than all else."""
+
+    def refused() -> None:
+        raise ConfigError("the page needs the extra `report`")
+
+    monkeypatch.setattr(pages, "require_report", refused)
+
+
+@pytest.mark.usefixtures("without_page")
 def test_a_single_seed_only_warns(finished: Path) -> None:
     outcome = run(finished, "--seeds", 1)
     assert outcome.code == 0
     assert "no warning" in outcome.out
+    assert "no page: the page needs the extra `report`" in outcome.out
     report = json.loads((finished / "run-audit" / "audit.json").read_text())
     assert "can only warn" in report["verdicts"]["caution"]
 
 
+@pytest.mark.usefixtures("without_page")
 def test_fail_on_harmed_is_an_exit_code(finished: Path, tmp_path: Path) -> None:
     """Joint runs that rank clicks last and twins that rank them first, put in place of others."""
     out = tmp_path / "copy"

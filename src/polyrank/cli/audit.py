@@ -96,9 +96,23 @@ def audit(
             return
         report = found.run(None if quiet else Console(stderr=True))
     _show_report(report, found.folder)
+    _write_page(report, found.folder)
     require_whole(report)
     if asked.fail_on == "harmed" and report.harmed:
         raise typer.Exit(1)
+
+
+def _write_page(report: Report, folder: Path) -> None:
+    """Where the extra for it is installed."""
+    from polyrank.audit.page import write_page
+    from polyrank.errors import ConfigError
+
+    try:
+        page = write_page(report.to_json(), folder)
+    except ConfigError as error:  # without the extra there is no page
+        typer.echo(f"no page: {error}")
+        return
+    typer.echo(f"its page is {page}")
 
 
 def require_whole(report: Report) -> None:

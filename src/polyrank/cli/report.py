@@ -25,7 +25,7 @@ def report(
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 200,
     tables: Tables = [],  # noqa: B006
 ) -> None:
-    """Write one HTML page on a trained model: its card, its run, and how it does on a log."""
+    """Write one HTML page on a trained model, and on a log with it."""
     from polyrank import pages
     from polyrank.audit.page.look import look
     from polyrank.audit.page.trained import write_trained
@@ -47,5 +47,6 @@ def report(
     beside = bundle.absolute().parent
     records = read_log(beside) if (beside / LOG).is_file() else []
     own = scorer.bundle
-    write_trained(own.card, out, version=own.version, records=records, seen=found)
+    tasks = own.schema.task_names
+    write_trained(own.card, out, tasks=tasks, version=own.version, records=records, seen=found)
     typer.echo(f"wrote {out}")

@@ -23,13 +23,20 @@ _SHORT = 12  # digits of a version
 
 
 def write_trained(
-    card: Card, path: Path, *, version: str, records: Records = (), seen: Seen | None = None
+    card: Card,
+    path: Path,
+    *,
+    tasks: Sequence[str],
+    version: str,
+    records: Records = (),
+    seen: Seen | None = None,
 ) -> None:
     """Writes the page of a trained model.
 
     Args:
         card: Of its bundle.
         path: The HTML file.
+        tasks: In the order of the schema.
         version: Of the bundle.
         records: The log of its run, where it stands beside the bundle.
         seen: What it predicts of a log, where one was given.
@@ -39,12 +46,19 @@ def write_trained(
         StorageError: The file cannot be written.
     """
     pages.require_report()
-    pages.write_page(trained(card, version=version, records=records, seen=seen), path)
+    pages.write_page(trained(card, tasks=tasks, version=version, records=records, seen=seen), path)
 
 
-def trained(card: Card, *, version: str, records: Records = (), seen: Seen | None = None) -> Page:
+def trained(
+    card: Card,
+    *,
+    tasks: Sequence[str],
+    version: str,
+    records: Records = (),
+    seen: Seen | None = None,
+) -> Page:
     """The page; see ``write_trained``."""
-    tasks = tuple(card.tasks)
+    colors = TaskColors(tasks)
     held_out = sorted(card.metrics, key="test".__eq__)
     evaluations = {part: Evaluation.from_json(card.metrics[part]) for part in held_out}
     if seen is not None:
@@ -53,7 +67,7 @@ def trained(card: Card, *, version: str, records: Records = (), seen: Seen | Non
         title="How good is the ranker?",
         verdict=_verdict(evaluations, tasks),
         kind="polyrank · report",
-        sections=list(_sections(card, evaluations, records, seen)),
+        sections=list(_sections(card, evaluations, records, seen, colors)),
         note=f"Bundle {code(version[:_SHORT] or 'not saved')}.",
     )
 
@@ -95,13 +109,16 @@ def _interval(row: EvaluationRow) -> str:
 
 
 def _sections(
-    card: Card, evaluations: Mapping[str, Evaluation], records: Records, seen: Seen | None
+    card: Card,
+    evaluations: Mapping[str, Evaluation],
+    records: Records,
+    seen: Seen | None,
+    colors: TaskColors,
 ) -> Iterator[Section]:
-    colors = TaskColors(tuple(card.tasks))
     yield Section("Model and data", _about(card, colors))
     tables = [_metrics(part, found, colors) for part, found in evaluations.items()]
     yield Section("Metrics", tables or [Prose("The card holds no metrics.")])
-    yield Section("Training", _training(card, records, colors))
+    yield Section("Training", _training(records, colors))
     yield Section("Gates", gates_of(records, colors))
     if seen is None:
         told = "No log was given, so calibration, scores and slices are not shown."
@@ -119,14 +136,14 @@ def _about(card: Card, colors: TaskColors) -> list[Block]:
     tasks = Table(
         "What is predicted.",
         ["Task", "What"],
-        [[colors.cell(task), told] for task, told in card.tasks.items()],
+        [[colors.cell(task), card.tasks[task]] for task in colors.tasks],
     )
     data = Table(
         "What it was trained and judged on.",
         ["Part", Column("Rows", whole), "First", "Last"],
         [
             [part, own.rows, readable(own.first or UNKNOWN), readable(own.last or UNKNOWN)]
-            for part, own in card.data.items()
+            for part, own in sorted(card.data.items(), key=lambda item: item[1].first or "")
         ],
     )
     return [tasks, data]
@@ -135,14 +152,14 @@ def _about(card: Card, colors: TaskColors) -> list[Block]:
 def _metrics(part: str, evaluation: Evaluation, colors: TaskColors) -> Table:
     table: list[list[Cell]] = [
         [
-            colors.cell(row.task) if row.task in colors.tasks else row.task,
+            colors.cell(row.task),
             metric(row.metric),
             row.reason if row.reason is not None else size(row.value, row.metric),
             _interval(row),
             row.rows,
             row.positives,
         ]
-        for row in _whole_rows(evaluation)
+        for row in sorted(_whole_rows(evaluation), key=lambda row: colors.tasks.index(row.task))
     ]
     columns: list[str | Column] = [
         "Task",
@@ -157,7 +174,7 @@ def _metrics(part: str, evaluation: Evaluation, colors: TaskColors) -> Table:
     return Table(f"Metrics on {part}.{told}", columns, table)
 
 
-def _training(card: Card, records: Records, colors: TaskColors) -> list[Block]:
+def _training(records: Records, colors: TaskColors) -> list[Block]:
     figures = run_figures(records, colors)
     if figures:
         return [*figures]

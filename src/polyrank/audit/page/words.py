@@ -9,7 +9,7 @@ from polyrank.pages import interval, number
 from polyrank.pages.numbers import UNKNOWN
 
 IN_UNITS = ("mae", "rmse")
-_NAMES = {"log_loss": "log loss", "ne": "normalised entropy", "pr_auc": "PR-AUC"}
+_NAMES = {"log_loss": "log loss", "ne": "normalised entropy", "pr_auc": "PR-AUC", "ratio": "ratio"}
 _DECIMALS = 4
 
 
