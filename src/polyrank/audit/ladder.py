@@ -51,6 +51,7 @@ class Ladder:
     folder: Path
     remedies: Sequence[Remedy] = REMEDIES
     _kept: dict[tuple[str, tuple[int, ...]], Judged] = field(default_factory=dict)
+    _cases: dict[tuple[str, ...], Case] = field(default_factory=dict)
     _fits: dict[str, Variant | Unfit] = field(default_factory=dict)
     _settled: dict[str, Tried] = field(default_factory=dict)
 
@@ -114,7 +115,7 @@ class Ladder:
         """The run with a remedy that ``climb`` tried."""
         variant = self._fits[name]
         assert isinstance(variant, Variant), "it was tried"
-        return self._changes.apply(variant, self.config.seed)
+        return self.changes.apply(variant, self.config.seed)
 
     def _try(
         self, plan: Plan, remedy: Remedy, made: Variant, found: Climb
@@ -135,19 +136,21 @@ class Ladder:
         return plan, replace(one, confirmed=self._confirmed(plan, made))
 
     @cached_property
-    def _changes(self) -> Changes:
+    def changes(self) -> Changes:
+        """What its runs are made from."""
         return changes_of(self.config, self.settings, self.bench)
 
     def _with(self, plan: Plan, variants: Sequence[Variant], seeds: Sequence[int]) -> Plan:
-        return with_runs(plan, variants, seeds, self._changes, self.bench, Store(self.folder))
+        return with_runs(plan, variants, seeds, self.changes, self.bench, Store(self.folder))
 
     def _fit(
         self, remedy: Remedy, base: Plan, judged: Verdicts | Warnings, harmed: tuple[str, ...]
     ) -> Variant | Unfit:
         """The remedy if it can be built."""
         if remedy.name not in self._fits:
-            case = self._case(base, judged, harmed)
-            self._fits[remedy.name] = _fit(remedy, case, self._changes, self.bench)
+            case = self._cases.get(harmed) or self._case(base, judged, harmed)
+            self._cases[harmed] = case
+            self._fits[remedy.name] = _fit(remedy, case, self.changes, self.bench)
         return self._fits[remedy.name]
 
     def _tried(self, plan: Plan, remedy: Remedy, made: Variant) -> Tried:

@@ -95,6 +95,7 @@ def plan_of(
     audit: AuditConfig,
     bench: Bench,
     store: Store,
+    changes: Changes | None = None,
 ) -> Plan:
     """The runs of an audit but for remedies, with the results that are there.
 
@@ -104,7 +105,7 @@ def plan_of(
     tasks = config.schema_.task_names
     transfer = audit.transfer_of(config)
     variants = variants_of(tasks, transfer=transfer, small_twins=audit.small_twins)
-    changes = changes_of(config, audit, bench)
+    changes = changes or changes_of(config, audit, bench)
     once = baselines_of(tasks) if audit.baselines else ()
     jobs = tuple(
         Job(

@@ -156,7 +156,7 @@ class Audit:
 
     def _base(self) -> Plan:
         """The runs but for remedies."""
-        return plan_of(self.config, self.settings, self.bench, self.store)
+        return plan_of(self.config, self.settings, self.bench, self.store, self.ladder.changes)
 
     def _workers(self, plan: Plan) -> int:
         return workers_of(self.config, self.settings, self.bench.prepared, len(plan.waiting))

@@ -107,6 +107,7 @@ class Changes:
     usual: Mapping[str, float]
     threads: int = 1
     small_budget: int | None = None
+    _made: dict[tuple[str, int], RunConfig] = field(default_factory=dict, repr=False)
 
     def apply(self, variant: Variant, seed: int) -> RunConfig:
         """The configuration of a run.
@@ -114,6 +115,12 @@ class Changes:
         Raises:
             ConfigError: A remedy's changes do not fit the run.
         """
+        key = (variant.role, seed)
+        if key not in self._made:
+            self._made[key] = self._apply(variant, seed)
+        return self._made[key]
+
+    def _apply(self, variant: Variant, seed: int) -> RunConfig:
         tree = self.config.tree()
         tree["seed"], tree["training"]["threads"] = seed, self.threads
         tree["tracking"] = {}
