@@ -15,6 +15,8 @@ from polyrank.schema import Schema
 from polyrank.scoring import Scorer
 from polyrank.scoring.evaluation import observe_log
 
+AS_IT_IS = "the bundle's own, included in what is shown"
+
 
 def look(
     scorer: Scorer,
@@ -52,7 +54,10 @@ def look(
     return Seen(
         on="the log" if part == "all" else f"the {part} part of the log",
         evaluation=evaluation,
-        reliability={task.name: reliability(observations, task, None) for task in schema.tasks},
+        reliability={
+            task.name: dataclasses.replace(reliability(observations, task, None), method=AS_IT_IS)
+            for task in schema.tasks
+        },
         scores={task: bars(_observed(observations, task)) for task in schema.task_names},
         positions=_positions(observations, schema, column),
     )

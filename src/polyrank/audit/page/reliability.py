@@ -9,6 +9,7 @@ from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, numb
 from polyrank.pages.blocks import Cell, Chart, Value
 from polyrank.pages.theme import MUTED, PAGE
 
+_BOTH = " Filled: as predicted; hollow: after calibration."
 _FIELDS = ("task", "when", "rows", "prediction", "label", "low", "high")
 
 
@@ -23,12 +24,13 @@ def reliability(found: Mapping[str, Reliability], colors: TaskColors) -> list[Bl
     if not table:
         return [Prose("No reliability diagram: no task has an observed row.")]
     tasks = [task for task in found if any(row[0] == task for row in table)]
+    calibrated = any(own.after is not None for own in found.values())
     diagrams = Figure(
         name="reliability",
         title="Predicted and observed",
         caption="Rows in up to 15 bins of equal mass, from the lowest predictions to the highest: "
         "on the line, predictions are what was observed; with 95\N{NO-BREAK SPACE}% intervals as "
-        "if rows were independent. Filled: as predicted; hollow: after calibration.",
+        "if rows were independent." + (_BOTH if calibrated else ""),
         alt=f"Reliability diagrams of {', '.join(tasks)}.",
         data=dict(zip(_FIELDS, map(list, zip(*table, strict=True)), strict=True)),
         labels={

@@ -18,6 +18,7 @@ from polyrank.pages import Block, Column, Figure, Prose, Section, Table, TaskCol
 from polyrank.pages.blocks import Cell, Chart, Value
 from polyrank.pages.numbers import UNKNOWN, interval
 
+_SLICED = ("auc", "log_loss", "mae", "ratio")
 BINS = 30
 MOST_POSITIONS = 50
 
@@ -118,7 +119,7 @@ def _bar_panel(task: str, colors: TaskColors) -> Chart:
 
 
 def _slices(seen: Seen, colors: TaskColors) -> Block:
-    found = [row for row in seen.evaluation.rows if row.slice is not None]
+    found = [row for row in seen.evaluation.rows if row.slice is not None and row.metric in _SLICED]
     if not found:
         return Prose("No slices: name columns with `--slice`.")
     table: list[list[Cell]] = [
@@ -162,7 +163,8 @@ def _positions(seen: Seen, colors: TaskColors) -> Block:
         title="By the place in the list that was shown",
         caption="Mean label (solid) and mean prediction (dashed) at each position. Where labels "
         "fall and predictions do not, users looked less, or the old ranking put the best first; "
-        f"this log cannot say which. At least {number(least, decimals=0)} rows each.",
+        "this log cannot say which. Rows count alike; at least "
+        f"{number(least, decimals=0)} rows each.",
         alt=f"Means by position of {', '.join(tasks)}.",
         data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
         labels={
