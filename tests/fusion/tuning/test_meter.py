@@ -236,6 +236,11 @@ def test_less_of_what_is_bad_is_better() -> None:
     assert not NDCG(task="report").goal(worlds.SCHEMA).higher_is_better
     assert Value(worth={"report": -2.0}).goal(worlds.SCHEMA).higher_is_better
     assert goals[9].name == "value@3 of click + 20 purchase"
+    mixed = Value(worth={"click": 1.0, "report": -40.0, "like": -1.0}, k=3)
+    assert mixed.name == "value@3 of click - 40 report - like"
+    assert Value(worth={"report": -1.0}).name == "value@10 of -report"
+    with pytest.raises(ValueError, match="every task is worth 0"):
+        Value(worth={"click": 0.0})
 
 
 def test_a_row_without_a_prediction_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from polyrank.fusion.tuning.credits import Credits, Places
 from polyrank.fusion.tuning.objectives.base import (
@@ -16,7 +16,7 @@ from polyrank.fusion.tuning.objectives.base import (
     whole_requests,
 )
 from polyrank.fusion.tuning.replayed import Replayed
-from polyrank.schema import Schema
+from polyrank.schema import Faults, Schema
 from polyrank.schema.model import Name
 
 
@@ -41,8 +41,8 @@ class Value(Objective):
     @property
     def name(self) -> str:
         """``value@10 of click + 20 purchase``."""
-        told = [f"{worth:g} {task}" if worth != 1 else task for task, worth in self.worth.items()]
-        return f"value@{self.k} of {' + '.join(told)}"
+        told = [_term(worth, task) for task, worth in self.worth.items()]
+        return f"value@{self.k} of {' + '.join(told)}".replace("+ -", "- ")
 
     @property
     def unit(self) -> str:
@@ -53,6 +53,13 @@ class Value(Objective):
     def kinds(self) -> frozenset[str]:
         """Any: labels are added as they are."""
         return frozenset({"binary", "duration", "regression", "ordinal", "multiclass"})
+
+    @field_validator("worth")
+    @classmethod
+    def _some_worth(cls, worth: dict[str, float]) -> dict[str, float]:
+        if not any(worth.values()):
+            raise Faults([("", "every task is worth 0. Give one another worth")])
+        return worth
 
     def _higher_is_better(self, schema: Schema) -> bool:
         """Worths say it, but for one bad task that is counted."""
@@ -74,3 +81,8 @@ class Value(Objective):
         weight_G = mean_weights(list_N, num_lists, weight_N)
         credit_N = brought_N * spread(list_N, weight_G / weight_G.sum())
         return credited(list_N, credit_N, Places("top", self.k), weight_G)
+
+
+def _term(worth: float, task: str) -> str:
+    size = "" if abs(worth) == 1 else f"{abs(worth):g} "
+    return f"{'-' if worth < 0 else ''}{size}{task}"
