@@ -124,7 +124,10 @@ def test_a_dry_run_of_finished_runs_trains_nothing(finished: Path, tmp_path: Pat
     out = tmp_path / "copy"
     shutil.copytree(finished / "run-audit", out)
     before = sorted(path.name for path in (out / "runs").iterdir())
-    assert "all of them are there" in run(finished, "--out", out, "--dry-run").out
+    dry = run(finished, "--out", out, "--dry-run").out
+    assert "all of them are there" in dry
+    assert "where a task is harmed, up to 10 remedies of 2 runs each" in dry
+    assert "8 more runs confirm one on fresh seeds" in dry
     gone = next(name for name in before if "joint" in name)
     shutil.rmtree(out / "runs" / gone)
     told = run(finished, "--out", out, "--dry-run", "--jobs", 3).out
@@ -298,7 +301,8 @@ def test_an_audit_that_is_stopped_goes_on_to_the_same_results(
 def test_a_dry_run_says_how_long_it_takes_and_trains_nothing(tmp_path: Path) -> None:
     training = {**workbench.TRAINING, "epochs": 12, "batch_size": 20, "select": {"patience": 0}}
     path = write(tmp_path, training=training)
-    config, settings = load_config(path), AuditConfig(seeds=1, transfer="none", jobs=1)
+    config = load_config(path)
+    settings = AuditConfig(seeds=1, transfer="none", jobs=1, baselines=False)
     with opened(config, settings, open_sources(config.data, tmp_path)) as found:
         plan = found.plan()
         left = found.estimate(plan)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from polyrank.audit.config import AuditConfig
     from polyrank.audit.plan import Estimate, Plan
     from polyrank.audit.report import Comparison, Report
+    from polyrank.audit.session import Audit
 
 
 _JUDGED = ("gain", "95 % interval", "sharing")
@@ -93,6 +94,7 @@ def audit(
         if dry_run:
             plan = found.plan()
             _show_plan(plan, found.estimate(plan) if plan.waiting else None)
+            _show_remedies(found)
             return
         report = found.run(None if quiet else Console(stderr=True))
     _show_report(report, found.folder)
@@ -182,6 +184,21 @@ def _show_plan(plan: Plan, left: Estimate | None) -> None:
     out.print(
         f"{counted(left.runs, 'run')} to do, {left.workers} at a time: at most about {time} on "
         f"cores that nobody else uses, and {memory} of memory, going by {left.source}",
+        soft_wrap=True,
+    )
+
+
+def _show_remedies(found: Audit) -> None:
+    from polyrank.cli.tables import console
+
+    settings, tasks = found.settings, len(found.config.schema_.tasks)
+    seeds = len(settings.run_seeds(found.config.seed))
+    if settings.remedies == "never" or (seeds == 1 and settings.remedies == "auto"):
+        return
+    when = "where a task is harmed" if settings.remedies == "auto" else "behind them"
+    console().print(
+        f"{when}, up to {len(found.remedies)} remedies of {seeds} runs each, one after the other; "
+        f"{(1 + tasks) * seeds} more runs confirm one on fresh seeds",
         soft_wrap=True,
     )
 
