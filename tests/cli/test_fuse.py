@@ -200,6 +200,10 @@ def test_the_command_of_the_page_applies_a_trial_of_that_search(
     applied, found = load_bundle(tmp_path / "out").value_model, Tuned.read(work)
     assert applied is not None
     assert [applied.tunable[name] for name in found.weights] == list(found.trials[5].weights)
+    bad = next(trial.number for trial in found.trials if not trial.feasible)
+    outcome = run(*typed[:-4], "--pick", bad, "--apply", tmp_path / "bad")
+    told = f"warning: --pick {bad} misses ndcg@5 of click at least 90% of today's"
+    assert told in outcome.err.splitlines()
 
 
 @pytest.mark.usefixtures("without_page")

@@ -197,6 +197,9 @@ def run_search(
     if apply is None:
         return None
     found = tuning.applied(asked.pick)
+    slacks = tuning.provenance(asked.pick)["slacks"]
+    if missed := [name for name, slack in slacks.items() if slack < 0]:
+        typer.echo(f"warning: --pick {asked.pick} misses {'; '.join(missed)}", err=True)
     show_value_model(out, found.values)
     return found
 
