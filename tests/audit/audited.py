@@ -28,7 +28,9 @@ def _text() -> str:
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         folder = Path(name) / "audit"
-        asked = AuditConfig(seeds=2, transfer="none", jobs=1, output=str(folder))
+        asked = AuditConfig(
+            seeds=2, transfer="none", baselines=False, remedies="never", output=str(folder)
+        )
         with opened(config, asked, sources()) as found:
             for place, job in enumerate(found.plan().waiting):
                 found.store.write(*run_job(job, found.bench, folder / "work" / str(place)))

@@ -1,11 +1,11 @@
-"""The page of an audit, in words and in numbers."""
+"""The page of an audit, in words, in numbers and in a real browser."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,8 +14,13 @@ from polyrank.audit.page.compose import composed
 from polyrank.audit.page.found import read
 from polyrank.audit.page.sentence import sentence
 from polyrank.pages import Figure, Page, Prose, Table
-from tests.audit.audited import Tree, audited, judged, warned
+from polyrank.pages.render import render
+from tests.audit.audited import Tree, audited, judged, renamed, warned
 from tests.audit.bench import TASKS
+from tests.pages.browser import chromium, opened
+from tests.pages.sample import HOSTILE
+
+SIZES: list[tuple[int, Literal["light", "dark"]]] = [(380, "dark"), (1400, "light")]
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +219,7 @@ def test_the_remedy_that_keeps_its_promise_stands_in_the_verdict(tree: Tree) -> 
         ("as it is", -0.0012),
         ("ple", 0.0456),
     ]
-    assert "there was nothing to try yet" in prose(page_of(tree | {"remedies": None}), "What to do")
+    assert "asked for none" in prose(page_of(tree), "What to do")
 
 
 def _no_gates(found: Any) -> None:
@@ -273,12 +278,42 @@ def test_without_a_look_at_a_run_the_page_says_why(tree: Tree) -> None:
     assert {*figures(found)} == {"gains", "slices", "transfer-pairs", "losses", "validation"}
 
 
-def test_the_page_is_a_function_of_the_json_and_small(tree: Tree, tmp_path: Path) -> None:
-    texts = []
-    for name in ("a", "b"):
-        path = write_page(tree, tmp_path / name)
-        texts.append(path.read_text())
-    assert texts[0] == texts[1]
-    assert len(texts[0].encode()) < 2_000_000
-    assert not re.search(r"(src|href)=\"?https?:", texts[0])
-    assert all(task in texts[0] for task in TASKS)
+@pytest.fixture(scope="module")
+def written(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tree, tmp_path_factory.mktemp("page"))
+
+
+def test_the_page_is_small_and_a_function_of_the_json(tree: Tree, written: Path) -> None:
+    text = written.read_text()
+    assert render(page_of(json.loads(json.dumps(tree)))) == text
+    assert len(text.encode()) < 2_000_000
+    assert not re.search(r"(src|href)=\"?https?:", text)
+    assert all(task in text for task in TASKS)
+
+
+def test_it_is_drawn_whole_asks_for_nothing_and_fits_with_names_that_would_be_scripts(
+    tree: Tree, written: Path, tmp_path: Path
+) -> None:
+    hostile = write_page(renamed(tree, "like", HOSTILE), tmp_path / "hostile")
+    with chromium() as browser:
+        for path, (width, scheme) in zip((written, hostile), SIZES, strict=True):
+            with opened(browser, path, width=width, color_scheme=scheme) as found:
+                figures = found.page.locator("figure.chart")
+                drawn = found.page.locator("figure.chart:has(svg.marks)")
+                assert figures.count() == drawn.count() > 10
+                panels = found.page.locator(".panel")
+                assert panels.count() == found.page.locator(".panel svg.marks").count()
+                found.page.locator("#figure-gains summary").click()
+                assert found.page.locator("#figure-gains .numbers tbody tr").count() == 9
+                assert (found.said, found.asked) == ([], [])
+                assert found.page.locator("img").count() == 0
+                assert found.sideways() <= 0
+                for other in (380, 1400):
+                    found.page.set_viewport_size({"width": other, "height": 900})
+                    found.page.wait_for_timeout(250)
+                    assert found.sideways() <= 0
+                assert (found.said, found.asked) == ([], [])
+                cell = found.page.locator("#figure-transfer-pairs .mark-text text").first
+                assert cell.text_content() not in ("", "–", None)
+                if path == hostile:
+                    assert HOSTILE in found.page.locator(".task").nth(1).inner_text()

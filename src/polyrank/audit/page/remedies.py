@@ -19,8 +19,8 @@ def remedies(found: Found) -> list[Block]:
     """The ladder, or a sentence on why nothing was tried."""
     climb = found.climb
     if climb is None:
-        off = not found.tree["settings"]["remedies"]
-        why = "`remedies` was switched off" if off else "there was nothing to try yet"
+        off = found.tree["settings"]["remedies"] == "never"
+        why = "the audit was asked for none" if off else "no task was found to be harmed"
         return [Prose(f"No remedy was tried: {why}.")]
     blocks: list[Block] = [Prose(*_told(climb))]
     if climb["tried"]:
