@@ -110,7 +110,12 @@ def test_what_is_refused(trained: Path, bundle: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "file").write_text("")
-    assert "taken" in refused(bundle, log, "--init", "--apply", taken)
+    for mode in (("--init",), ()):  # before the work
+        told = refused(bundle, log, *mode, "--apply", taken)
+        assert "taken: already exists. Give another folder, or --force." in " ".join(told.split())
+    assert "'knea' names no trial, of 0 to 4" in refused(
+        bundle, log, "--trials", 5, "--pick", "knea"
+    )
 
 
 SEARCH = ("--objective", "ndcg@10:click", "--objective", "value@3:watch_time", "--trials", 120)
@@ -170,6 +175,10 @@ def test_a_search_is_shown_kept_applied_and_rolled_back(
     outcome = run("fuse", *words, "--seed", 3)
     assert outcome.code == 2
     assert "holds another search: settings.seed was 0, is 3" in outcome.err
+    outcome = run("fuse", *words, "--seed", 3, "--restart", "--guard", "ndcg@1:klick>=1")
+    assert outcome.code == 2
+    assert "klick" in outcome.err
+    assert (work / "trials.jsonl").read_bytes() == trials
     assert succeed("fuse", *words, "--seed", 3, "--restart")
     assert (work / "trials.jsonl").read_bytes() != trials
     screen = succeed("fuse", tmp_path / "one", "--rollback")

@@ -149,7 +149,8 @@ def fuse(
         tables=tuple(tables),
         max_quarantine_share=max_quarantine_share,
     )
-    _check_modes(bundle, asked, (init, model is not None, rollback), apply)
+    _check_modes(asked, (init, model is not None, rollback))
+    _check_target(bundle, apply, force)
     scorer = _scorer(bundle, tables)
     found: Bundle | None
     if init or model is not None or rollback:
@@ -160,9 +161,7 @@ def fuse(
     _write(found, apply, force)
 
 
-def _check_modes(
-    bundle: Path, asked: Asked, modes: tuple[bool, bool, bool], apply: Path | None
-) -> None:
+def _check_modes(asked: Asked, modes: tuple[bool, bool, bool]) -> None:
     from polyrank.errors import ConfigError
 
     if sum(modes) > 1:
@@ -182,9 +181,21 @@ def _check_modes(
         raise ConfigError(
             "--value says nothing without --init or a search", where="fuse", hint="Leave it out."
         )
-    if apply is not None and apply.resolve() == bundle.resolve():
+
+
+def _check_target(bundle: Path, apply: Path | None, force: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    from polyrank.errors import ConfigError
+
+    if apply is None:
+        return
+    if apply.resolve() == bundle.resolve():
         raise ConfigError(
             "is the bundle that is read", where=str(apply), hint="Write the new one elsewhere."
+        )
+    if apply.exists() and not force:
+        raise ConfigError(
+            "already exists", where=str(apply), hint="Give another folder, or --force."
         )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from polyrank.scoring import Scorer, Then, Tuning
 
 PARTS = ("all", "train", "validation", "test")
+PICKS = ("champion", "knee")
+"""What --pick names beside the numbers of trials."""
 SHARED = ("--value", "--part", "--table", "--max-quarantine-share")
 """Options that --init, --model or --rollback read as well."""
 
@@ -173,6 +175,7 @@ def run_search(
             hint="Write fuse BUNDLE LOG; or one of --init, --model FILE and --rollback.",
         )
     settings = asked.read()
+    _check_pick(asked.pick, settings.search.trials)
     warn_of_training_rows({bundle: scorer}, log, asked.part)
     then = _then(log, asked.then)
     if then is not None:
@@ -190,6 +193,7 @@ def run_search(
             max_quarantine_share=asked.max_quarantine_share,
             progress=progress,
             ready=lambda task: show_asked(out, task),
+            restart=asked.restart,
         )
     show_tuned(out, tuning.tuned)
     _written(tuning, folder, scorer, _again(bundle, log, asked))
@@ -197,11 +201,24 @@ def run_search(
     if apply is None:
         return None
     found = tuning.applied(asked.pick)
-    slacks = tuning.provenance(asked.pick)["slacks"]
-    if missed := [name for name, slack in slacks.items() if slack < 0]:
-        typer.echo(f"warning: --pick {asked.pick} misses {'; '.join(missed)}", err=True)
+    _warn_of_missed(tuning, asked.pick)
     show_value_model(out, found.values)
     return found
+
+
+def _check_pick(pick: str, trials: int) -> None:
+    """Refuse before the search what cannot be picked after it."""
+    if pick in PICKS or (pick.isdecimal() and int(pick) < trials):
+        return
+    raise ConfigError(
+        f"{pick!r} names no trial, of 0 to {trials - 1}", where="--pick", hint=suggest(pick, PICKS)
+    )
+
+
+def _warn_of_missed(tuning: Tuning, pick: str) -> None:
+    slacks = tuning.provenance(pick)["slacks"]
+    if missed := [name for name, slack in slacks.items() if slack < 0]:
+        typer.echo(f"warning: --pick {pick} misses {'; '.join(missed)}", err=True)
 
 
 def _then(log: str, then: str | None) -> Then | None:
@@ -214,14 +231,11 @@ def _then(log: str, then: str | None) -> Then | None:
 
 
 def _folder(bundle: Path, asked: Asked) -> Path:
-    from polyrank.fusion.tuning import forget
     from polyrank.storage import check_writable
 
     bundle = bundle.absolute()
     folder = asked.work or bundle.with_name(f"{bundle.name}-tuning")
     check_writable(folder)
-    if asked.restart:
-        forget(folder)
     return folder
 
 

@@ -116,6 +116,7 @@ def tune(
     max_quarantine_share: float | None = None,
     progress: Callable[[int], None] = lambda done: None,
     ready: Callable[[Task], None] = lambda task: None,
+    restart: bool = False,
 ) -> Tuning:
     """Search weights of the bundle's value model on a log.
 
@@ -130,6 +131,7 @@ def tune(
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
         progress: Told the number of trials after each batch.
         ready: Told what is tuned, with resolved settings, before the search.
+        restart: Forget the folder's trials, once nothing refuses this search.
 
     Raises:
         ConfigError: A setting names what is not there, or is not that of the folder's trials.
@@ -159,7 +161,7 @@ def tune(
     if checked is not None:
         task.check_defined(checked)
     ready(task)
-    searched = search(task, folder, progress)
+    searched = search(task, folder, progress, restart=restart)
     tuned = told(searched)
     if later is not None and checked is not None and tuned.complete:
         today_N = later.score(orders[0]).score_N

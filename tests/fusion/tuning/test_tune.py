@@ -31,7 +31,6 @@ from polyrank.fusion.tuning import (
     Tuned,
     Value,
     check_later,
-    forget,
     front_of,
     search,
     told,
@@ -405,9 +404,13 @@ def test_another_search_does_not_go_on(tmp_path: Path) -> None:
     for task, message in others:
         with pytest.raises(ConfigError, match=message):
             search(task, tmp_path)
-    forget(tmp_path)
-    forget(tmp_path)
-    assert search(others[0][0], tmp_path).complete
+    kept = (tmp_path / "trials.jsonl").read_bytes()
+    for wrong in (worlds.task(worlds.some_settings(weights={"nothing": {}})),):
+        with pytest.raises(ConfigError):
+            search(wrong, tmp_path, restart=True)
+    assert (tmp_path / "trials.jsonl").read_bytes() == kept  # a refused search forgets nothing
+    assert search(others[0][0], tmp_path, restart=True).complete
+    assert (tmp_path / "trials.jsonl").read_bytes() != kept
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ from polyrank.fusion.tuning.report import check_later, told
 from polyrank.fusion.tuning.result import Later, Point, Trial, Tuned
 from polyrank.fusion.tuning.searches import CEM, NSGA2, SEARCHES, TPE, AnySearch, Random, Search
 from polyrank.fusion.tuning.settings import Hold, Range, Settings
-from polyrank.fusion.tuning.tune import Searched, Task, forget, search
+from polyrank.fusion.tuning.tune import Searched, Task, search
 
 __all__ = [
     "CEM",
@@ -91,7 +91,6 @@ __all__ = [
     "Value",
     "WeightedRecall",
     "check_later",
-    "forget",
     "front_of",
     "hypervolume",
     "knee_of",

@@ -88,7 +88,11 @@ class Searched:
 
 
 def search(
-    task: Task, folder: Path | None = None, progress: Progress = lambda done: None
+    task: Task,
+    folder: Path | None = None,
+    progress: Progress = lambda done: None,
+    *,
+    restart: bool = False,
 ) -> Searched:
     """Try as many weight vectors as the settings say.
 
@@ -97,6 +101,7 @@ def search(
         folder: Where trials are kept as they are made, and from which a search goes on that was
             stopped; null: nowhere. It exists.
         progress: Told after each batch.
+        restart: Forget the folder's trials, once nothing refuses this search.
 
     Raises:
         ConfigError: An objective, guardrail or weight that is not there, settings other than those
@@ -113,7 +118,7 @@ def search(
     trials = _Trials(settings, space, ranking, goals, progress)
     began = time.perf_counter()
     complete = True
-    with _memo(folder, task, settings) as memo:
+    with _memo(folder, task, settings, restart) as memo:
         try:
             trials.run(memo)
         except KeyboardInterrupt:
@@ -202,7 +207,9 @@ class _Trials:
 
 
 @contextmanager
-def _memo(folder: Path | None, task: Task, settings: Settings) -> Iterator[Memo | None]:
+def _memo(
+    folder: Path | None, task: Task, settings: Settings, restart: bool
+) -> Iterator[Memo | None]:
     if folder is None:
         yield None
         return
@@ -214,10 +221,8 @@ def _memo(folder: Path | None, task: Task, settings: Settings) -> Iterator[Memo 
         "demotion": None if task.demotion is None else task.demotion.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
     }
-    with RunLock(folder), Memo(folder, header) as memo:
-        yield memo
-
-
-def forget(folder: Path) -> None:
-    """Remove the trials of a folder, and nothing else."""
-    (folder / MEMO).unlink(missing_ok=True)
+    with RunLock(folder):
+        if restart:
+            (folder / MEMO).unlink(missing_ok=True)
+        with Memo(folder, header) as memo:
+            yield memo
