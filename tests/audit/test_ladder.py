@@ -21,6 +21,7 @@ from polyrank.audit.remedies import REMEDIES, Case, Remedy
 from polyrank.audit.results import Result, Timing
 from polyrank.audit.session import Audit, opened
 from polyrank.audit.variants import Variant
+from polyrank.audit.verdict import Verdict
 from polyrank.config import RunConfig, load_config
 from polyrank.schema import parse
 from polyrank.training import Sources
@@ -170,6 +171,24 @@ def test_none_of_them_is_an_answer(tmp_path: Path) -> None:
         assert climb.recommended is None
         assert climb.told == "none of them: weight 2, weight 4 leave a task harmed"
         assert not (tmp_path / "recommended.yaml").exists()
+
+
+def test_not_being_able_to_tell_is_no_cure(tmp_path: Path) -> None:
+    def noisy(role: str, task: str, seed: int) -> float:
+        if task != "like" or role.startswith("twin"):
+            return 0.6
+        return [0.6, 0.2, 0.35][seed % 3] if role == "remedy weight 2" else 0.2
+
+    with opening(tmp_path) as whole:
+        found = replace(whole, remedies=REMEDIES[:1])
+        settle(found, noisy)
+        climb = found.report().remedies
+        assert climb is not None
+        (one,) = climb.tried
+        (like,) = (own for own in one.against_twins if own.task == "like")
+        assert isinstance(like, Verdict)
+        assert like.answer == "undecided"
+        assert (one.removes, climb.recommended) == (False, None)
 
 
 def test_remedies_wait_for_harm_and_for_all_runs(tmp_path: Path) -> None:

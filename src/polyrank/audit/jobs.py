@@ -32,7 +32,7 @@ from polyrank.layers import cost_of
 from polyrank.model import RankingModel
 from polyrank.schema import Schema, Task
 from polyrank.storage.failures import storage_errors
-from polyrank.training import Observer, Prepared, train
+from polyrank.training import Observer, Prepared, TrainResult, train
 from polyrank.training.records import TIMING
 from polyrank.training.validation import BATCH, Truth
 
@@ -131,16 +131,23 @@ def run_job(
     if job.variant.kind == "baseline":
         return _run_baseline(job, bench)
     began, began_cpu = time.monotonic(), time.process_time()
-    with storage_errors("make the folder of a run", work.name):
-        work.mkdir(parents=True, exist_ok=True)
-    probe = EvidenceProbe(every=job.look_every) if job.looked_at else None
-    found = train(job.config, bench.prepared, work, resume="auto", observer=observer, probe=probe)
+    found = _trained(job, bench, work, observer)
     trained = time.monotonic()
     predictions = predict(found.model, bench.log, job.variant.tasks)
     predicted = time.monotonic() - trained
     metrics, reasons = measure(bench, job.config.schema_, predictions)
-    cost, log = cost_of(found.model), read_log(work)
+    log = read_log(work)
     evidence = _evidence(found.model, job, bench, predictions, log) if job.looked_at else None
+    timing = Timing(
+        seconds=time.monotonic() - began,
+        cpu_seconds=time.process_time() - began_cpu,
+        train_seconds=trained - began,
+        predict_seconds=predicted,
+        rows_per_second=bench.log.num_rows / predicted if predicted > 0 else 0.0,
+        peak_bytes=peak_bytes(),
+        records=tuple(record.get(TIMING, {}) for record in log),
+    )
+    cost = cost_of(found.model)
     result = Result(
         role=job.variant.role,
         kind=job.variant.kind,
@@ -158,17 +165,16 @@ def run_job(
         weights=weights_of(found.model),
         records=tuple(without_timing(log)),
         evidence=evidence,
-        timing=Timing(
-            seconds=time.monotonic() - began,
-            cpu_seconds=time.process_time() - began_cpu,
-            train_seconds=trained - began,
-            predict_seconds=predicted,
-            rows_per_second=bench.log.num_rows / predicted if predicted > 0 else 0.0,
-            peak_bytes=peak_bytes(),
-            records=tuple(record.get(TIMING, {}) for record in log),
-        ),
+        timing=timing,
     )
     return result, predictions
+
+
+def _trained(job: Job, bench: Bench, work: Path, observer: Observer | None) -> TrainResult:
+    with storage_errors("make the folder of a run", work.name):
+        work.mkdir(parents=True, exist_ok=True)
+    probe = EvidenceProbe(every=job.look_every) if job.looked_at else None
+    return train(job.config, bench.prepared, work, resume="auto", observer=observer, probe=probe)
 
 
 def _run_baseline(job: Job, bench: Bench) -> tuple[Result, Predictions]:

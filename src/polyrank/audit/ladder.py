@@ -25,12 +25,15 @@ from polyrank.audit.rows import load
 from polyrank.audit.transfer import transfers_of
 from polyrank.audit.tried import Beside, Climb, Confirmed, Cost, Tried, Unfit
 from polyrank.audit.variants import Changes, Variant
-from polyrank.audit.verdict import Verdicts, Warnings
+from polyrank.audit.verdict import Verdict, Verdicts, Warnings
 from polyrank.config import RunConfig
 from polyrank.errors import ConfigError
 from polyrank.layers import cost_of
 
 Judged = Verdicts | Warnings | None
+WON_BACK = 0.8
+"""Share of a task's loss that a remedy must win back, by its best guess, where its runs cannot tell
+whether the task is harmed: not being able to tell is no cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class Ladder:
     _cases: dict[tuple[str, ...], Case] = field(default_factory=dict)
     _fits: dict[str, Variant | Unfit] = field(default_factory=dict)
     _settled: dict[str, Tried] = field(default_factory=dict)
+    _lost: dict[str, float] = field(default_factory=dict)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -94,6 +98,11 @@ class Ladder:
         harmed = judged.harmed if isinstance(judged, Verdicts) else ()
         if judged is None or not (harmed or always):
             return base, None
+        self._lost.update(
+            (own.task, own.gain.value)
+            for own in judged.tasks
+            if own.task in harmed and own.gain.value is not None
+        )
         plan, found = base, Climb(harmed=harmed, tried=(), unfit=(), untried=(), whole=False)
         for remedy in self.remedies:
             made = self._fit(remedy, base, judged, harmed)
@@ -166,7 +175,7 @@ class Ladder:
             seeds=tuple(one.seed for one in done),
             against_twins=() if judged is None else judged.tasks,
             over_joint=self._over_joint(plan, made),
-            removes=_removes(judged, made, own),
+            removes=_removes(judged, made, own, self._lost),
             cost=_cost(done, [one for one in joint if one.status == "done"]),
             failures=tuple(f"seed {one.seed}: {one.reason}" for one in own if one not in done),
         )
@@ -176,7 +185,7 @@ class Ladder:
         own = [plan.results[made.role, seed] for seed in self.fresh]
         return Confirmed(
             seeds=self.fresh,
-            keeps=_removes(judged, made, own),
+            keeps=_removes(judged, made, own, self._lost),
             against_twins=() if judged is None else judged.tasks,
         )
 
@@ -236,11 +245,23 @@ def _fit(remedy: Remedy, case: Case, changes: Changes, bench: Bench) -> Variant 
     return made
 
 
-def _removes(judged: Judged, made: Variant, runs: Sequence[Result]) -> bool:
-    """Every run came to an end, every task was judged, and none is harmed."""
+def _removes(
+    judged: Judged, made: Variant, runs: Sequence[Result], lost: Mapping[str, float]
+) -> bool:
+    """Every run came to an end, every task was judged, none is harmed, and those that were have won
+    back what they ``lost``."""
     if not isinstance(judged, Verdicts) or any(own.status != "done" for own in runs):
         return False
-    return {own.task for own in judged.tasks} == {*made.tasks} and not judged.harmed
+    if {own.task for own in judged.tasks} != {*made.tasks} or judged.harmed:
+        return False
+    return all(_won_back(own, lost[own.task]) for own in judged.tasks if own.task in lost)
+
+
+def _won_back(found: Verdict, lost: float) -> bool:
+    """Whether a task that lost so much (below 0) is decided, or as good as back."""
+    decided = found.answer in ("unharmed", "helped")
+    value = found.gain.value
+    return decided or (value is not None and value >= (1 - WON_BACK) * lost)
 
 
 def _cost(own: Sequence[Result], joint: Sequence[Result]) -> Cost | None:

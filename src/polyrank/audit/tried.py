@@ -57,7 +57,8 @@ class Tried(Plain):
     """What it gains on the joint run; in each, ``joint`` is the remedy and ``twin`` the joint
     run."""
     removes: bool
-    """Whether it leaves no task harmed; several are tried on the same seeds, so the best of them
+    """Whether it leaves no task harmed, and those that were have won back most of their loss where
+    the runs cannot tell; several are tried on the same seeds, so the best of them
     looks better than it is: see ``confirmed``."""
     cost: Cost | None
     failures: tuple[str, ...] = ()

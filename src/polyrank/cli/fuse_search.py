@@ -168,13 +168,7 @@ def run_search(
     from polyrank.cli.tuning_screen import show_asked, show_tuned
     from polyrank.scoring import tune
 
-    if log is None:
-        raise ConfigError(
-            "a search needs a log",
-            where="fuse",
-            hint="Write fuse BUNDLE LOG; or one of --init, --model FILE and --rollback.",
-        )
-    settings = asked.read()
+    log, settings = _needed(log), asked.read()
     _check_pick(asked.pick, settings.search.trials)
     warn_of_training_rows({bundle: scorer}, log, asked.part)
     then = _then(log, asked.then)
@@ -204,6 +198,16 @@ def run_search(
     _warn_of_missed(tuning, asked.pick)
     show_value_model(out, found.values)
     return found
+
+
+def _needed(log: str | None) -> str:
+    if log is None:
+        raise ConfigError(
+            "a search needs a log",
+            where="fuse",
+            hint="Write fuse BUNDLE LOG; or one of --init, --model FILE and --rollback.",
+        )
+    return log
 
 
 def _check_pick(pick: str, trials: int) -> None:
