@@ -147,8 +147,7 @@ def test_an_estimate_goes_by_what_is_there(common: Bench, folder: Path) -> None:
     )
     assert alone(timing, CONFIG) == 3.0
     assert alone(timing, run_config(training=training(threads=2))) == 9.0
-    done = Store(folder).read("twin like", 5)
-    assert done is not None
+    done, _ = run_job(job(CONFIG, twin("like")), common, folder / "work" / "estimated")
     one = replace(done, seed=0, timing=timing)
     left = estimate(plan.with_result(one), 4, CONFIG, common, None)
     assert (left.runs, left.seconds, left.peak_bytes) == (13, 5 + 4 * 3.0, 400)

@@ -77,7 +77,7 @@ def with_guardrails(tuned: Tuned, times: int) -> Tuned:
 
 LEAD = (
     "On the rows that it was chosen on, the champion raises "
-    "`value@5 of click + 6 like + 15 share + -40 report` by 3.10 %"
+    "`value@5 of click + 6 like + 15 share - 40 report` by 3.10 %"
 )
 HELD = (
     ", and keeps `ndcg@10 of click` at 99.4 % of today's "
