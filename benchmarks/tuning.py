@@ -397,10 +397,10 @@ def speed_table(rows: list[list[Any]]) -> str:
     lines = [
         "## Speed",
         f"{SPEED_ROWS:,} rows, 5 weights, 2 cores; the search's own time included. Everything is "
-        "computed in float64, and nothing again afterwards. The machine was busy with other work "
-        "(load 3 to 10; the last four lines 15), so vectors a second are a lower bound; CPU time "
-        "is of all threads together. The target, 2,000 a second with 5 tasks in requests of 10, "
-        "needs at most 1 ms of CPU on two cores.\n",
+        "computed in float64, and nothing again afterwards. Measured with nothing else running; "
+        "CPU time is of all threads together. The target, 2,000 a second with 5 tasks in "
+        "requests of 10, "
+        "needs at most 1 ms of CPU and is missed.\n",
         "| rows a request | measured | search | vectors a second | CPU ms a vector |",
         "|---|---|---|---|---|",
     ]
