@@ -5,31 +5,26 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.data import open_log
-from polyrank.errors import ConfigError, DataError, counted, suggest
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation import NO_GROUP, Observations
 from polyrank.fusion import Candidates, Scored, WeightedSum
 from polyrank.fusion.tuning import outcome
 from polyrank.schema import Schema
-from polyrank.scoring.evaluation import observe
-from polyrank.scoring.held_out import split_of
+from polyrank.scoring.first_rows import MOST_ROWS, context_of, first_rows
 from polyrank.scoring.order import Order, expected
 from polyrank.scoring.scorer import Scorer
 from polyrank.scoring.slices import slice_values
 
 TOP = 3
 """Places of a request by whose labels orders are told apart."""
-MOST_ROWS = 5_000_000
-"""Rows that are held in memory; the first ones count."""
 Floats = NDArray[np.float64]
 
 
@@ -123,31 +118,22 @@ def replay(
         ConfigError: An unknown part.
     """
     source = open_log(log)
-    names = tuple(dict.fromkeys(name for order in orders for name in order.columns))
-    for order in orders:
-        order.check_columns(source.schema().names)
-    reader = scorer.reader(
+    names = context_of(orders, source.schema().names)
+    found = first_rows(
+        scorer,
+        log,
         source,
         extra=names,
-        labels=True,
-        split=split_of(scorer.bundle, part),
+        keep=names,
+        part=part,
         max_quarantine_share=max_quarantine_share,
+        most_rows=most_rows,
     )
-    held: list[pa.Table] = []
-    chunks = reader.chunks(part)  # type: ignore[arg-type]  # ``split_of`` knows the parts
-    rows = Observations.concatenate(
-        list(observe(scorer, _first(chunks, names, held, most_rows), ()))
-    )
-    told = str(log) if isinstance(log, str | Path) else "a table"
-    told = told if part == "all" else f"the {part} part of {told}"
-    context = pa.concat_tables(held)
     return Replay(
         schema=scorer.bundle.schema,
-        rows=rows,
-        columns={name: slice_values(context, name) for name in names},
-        on=f"the {counted(rows.num_rows, 'row')} of {told}"
-        if rows.num_rows < most_rows
-        else f"the first {counted(rows.num_rows, 'row')} of {told}",
+        rows=found.rows,
+        columns={name: slice_values(found.columns, name) for name in names},
+        on=found.on,
     )
 
 
@@ -181,20 +167,6 @@ def equal_start(found: Replay, values: Mapping[str, float]) -> WeightedSum:
         predictions=expected(found.schema, found.rows.predictions), request_N=found.request_N
     )
     return WeightedSum.balanced(candidates, {name: value for name, value in worth.items() if value})
-
-
-def _first(
-    chunks: Iterator[pa.Table], names: Sequence[str], held: list[pa.Table], most_rows: int
-) -> Iterator[pa.Table]:
-    """Chunks until there are enough rows; the columns ``names`` of each are put into ``held``."""
-    rows = 0
-    for chunk in chunks:
-        chunk = chunk.slice(0, most_rows - rows)
-        rows += chunk.num_rows
-        held.append(chunk.select(names))
-        yield chunk
-        if rows >= most_rows:
-            return
 
 
 def _mean(label_N: Floats) -> float:

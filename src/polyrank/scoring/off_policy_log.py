@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from polyrank.data import open_log
-from polyrank.errors import ConfigError, DataError, counted, suggest
+from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation import NO_GROUP, Observations
 from polyrank.fusion.off_policy import is_whole
 from polyrank.schema import Schema
-from polyrank.scoring.evaluation import observe
-from polyrank.scoring.held_out import split_of
+from polyrank.scoring.first_rows import MOST_ROWS, context_of, first_rows
 from polyrank.scoring.order import Order, expected
 from polyrank.scoring.scorer import Scorer
 from polyrank.scoring.slices import slice_values
@@ -35,8 +33,6 @@ MOST_BROKEN = 0.05
 """Share of requests that may be left out because something of them is missing."""
 LAST = 1e-3
 """How far the propensity of a list's last place may be below 1, which it is but for rounding."""
-MOST_ROWS = 5_000_000
-"""Rows that are held in memory; the first ones count."""
 NOT_RANDOM = ("not randomised", "without propensities")
 """Why requests are no part of the experiment, so that any number of them may be left out."""
 TO_LOG = (
@@ -152,26 +148,19 @@ def read_logged(
     question.check(schema)
     source = open_log(log)
     given = source.schema().names
-    for order in orders:
-        order.check_columns(given)
-    context = tuple(dict.fromkeys(name for order in orders for name in order.columns))
+    context = context_of(orders, given)
     known = _known_by(schema, question, given)
-    reader = scorer.reader(
+    read = first_rows(
+        scorer,
+        log,
         source,
-        extra=tuple(dict.fromkeys((*context, *known))),
-        labels=True,
-        split=split_of(scorer.bundle, part),
+        extra=(*context, *known),
+        keep=(*context, *known, str(schema.keys.position)),
+        part=part,
         max_quarantine_share=max_quarantine_share,
+        most_rows=most_rows,
     )
-    held: list[pa.Table] = []
-    keep = tuple(dict.fromkeys((*context, *known, str(schema.keys.position))))
-    chunks = _first(reader.chunks(part), keep, held, most_rows)  # type: ignore[arg-type]
-    rows = Observations.concatenate(list(observe(scorer, chunks, ())))
-    told = str(log) if isinstance(log, str | Path) else "a table"
-    told = told if part == "all" else f"the {part} part of {told}"
-    first = "the" if rows.num_rows < most_rows else "the first"
-    told = f"{first} {counted(rows.num_rows, 'row')} of {told}"
-    found = _gathered(schema, rows, pa.concat_tables(held), context, known, question, told)
+    found = _gathered(schema, read.rows, read.columns, context, known, question, read.on)
     return _kept(found, question)
 
 
@@ -204,20 +193,6 @@ def _known_by(schema: Schema, question: Question, given: Sequence[str]) -> tuple
             hint=TO_LOG,
         )
     return known
-
-
-def _first(
-    chunks: Iterator[pa.Table], names: Sequence[str], held: list[pa.Table], most_rows: int
-) -> Iterator[pa.Table]:
-    """Chunks until there are enough rows; the columns ``names`` of each are put into ``held``."""
-    rows = 0
-    for chunk in chunks:
-        chunk = chunk.slice(0, most_rows - rows)
-        rows += chunk.num_rows
-        held.append(chunk.select(names))
-        yield chunk
-        if rows >= most_rows:
-            return
 
 
 def _gathered(
