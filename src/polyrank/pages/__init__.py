@@ -38,6 +38,7 @@ from polyrank.pages.blocks import (
     Section,
     Table,
     code,
+    in_columns,
 )
 from polyrank.pages.charts import rows
 from polyrank.pages.extra import require_report
@@ -60,6 +61,7 @@ __all__ = [
     "TaskColors",
     "TaskName",
     "code",
+    "in_columns",
     "interval",
     "number",
     "percent",

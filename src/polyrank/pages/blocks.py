@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -21,6 +21,15 @@ class Chart(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Its Vega-Lite specification."""
+
+
+def in_columns(names: Sequence[str], table: Iterable[Sequence[Value]]) -> dict[str, list[Value]]:
+    """Rows, at least one, as the data of a figure.
+
+    >>> in_columns(("task", "auc"), [("click", 0.7), ("like", 0.8)])
+    {'task': ['click', 'like'], 'auc': [0.7, 0.8]}
+    """
+    return dict(zip(names, map(list, zip(*table, strict=True)), strict=True))
 
 
 def code(text: str) -> str:

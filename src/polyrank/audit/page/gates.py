@@ -6,7 +6,7 @@ from polyrank.audit.gates import Gate, GateEvidence
 from polyrank.audit.page.lines import pair_names
 from polyrank.audit.page.matrices import heat_map
 from polyrank.audit.page.words import whole
-from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, number, rows
+from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, in_columns, number, rows
 from polyrank.pages.blocks import Chart, Value
 from polyrank.pages.theme import INK
 
@@ -43,7 +43,7 @@ def _mixtures(found: GateEvidence, colors: TaskColors) -> Figure:
         title="Where each gate looks",
         caption="Mean weight that a gate gives each expert.",
         alt=f"Bars of the mean weights of {len(kept)} gates over at most {most} experts.",
-        data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
+        data=in_columns(fields, table),
         labels={"gate": "Gate", "expert": "Expert", "weight": "Mean weight"},
         charts=[_panel(name, _color(name, colors)) for name in kept],
         height=50 + 16 * most,

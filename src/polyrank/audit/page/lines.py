@@ -9,7 +9,7 @@ from polyrank.audit.courses import Course
 from polyrank.audit.gradients import Place
 from polyrank.audit.page.found import Found
 from polyrank.audit.page.words import metric
-from polyrank.pages import Figure, TaskColors, rows
+from polyrank.pages import Figure, TaskColors, in_columns, rows
 from polyrank.pages.blocks import Chart, Value
 from polyrank.pages.theme import INK
 
@@ -69,9 +69,7 @@ def _courses(
         title=title,
         caption=caption,
         alt=f"{title} by step, a panel for each of {', '.join(tasks)}, joint run and twin.",
-        data=dict(
-            zip(("task", "run", "step", "value"), map(list, zip(*table, strict=True)), strict=True)
-        ),
+        data=in_columns(("task", "run", "step", "value"), table),
         labels={"task": "Task", "run": "Run", "step": "Step", "value": title},
         charts=[_course_panel(task, titles[task], found.colors) for task in tasks],
         height=170,
@@ -121,7 +119,7 @@ def cosines(found: Found, place: Place, where: str) -> Figure | None:
         caption="Cosine of two tasks' gradients by step: below 0 they pull against each other."
         + left,
         alt=f"Cosine by step, a panel for each of {len(kept)} pairs of tasks.",
-        data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
+        data=in_columns(fields, table),
         labels={
             "one": "Task",
             "other": "Other task",
@@ -193,9 +191,7 @@ def magnitudes(found: Found, place: Place, where: str) -> Figure | None:
         caption="Of each task's unweighted loss, by step. A task whose gradient is far longer "
         "than the others decides where what is shared goes.",
         alt=f"Lengths of the gradients of {', '.join(found.tasks)} by step.",
-        data=dict(
-            zip(("task", "step", "length"), map(list, zip(*table, strict=True)), strict=True)
-        ),
+        data=in_columns(("task", "step", "length"), table),
         labels={"task": "Task", "step": "Step", "length": "Length"},
         charts=[chart],
         height=260,

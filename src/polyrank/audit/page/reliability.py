@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from polyrank.audit.reliability import Curve, Reliability
-from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, number, rows
+from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, in_columns, number, rows
 from polyrank.pages.blocks import Cell, Chart, Value
 from polyrank.pages.theme import MUTED, PAGE
 
@@ -32,7 +32,7 @@ def reliability(found: Mapping[str, Reliability], colors: TaskColors) -> list[Bl
         "on the line, predictions are what was observed; with 95\N{NO-BREAK SPACE}% intervals as "
         "if rows were independent." + (_BOTH if calibrated else ""),
         alt=f"Reliability diagrams of {', '.join(tasks)}.",
-        data=dict(zip(_FIELDS, map(list, zip(*table, strict=True)), strict=True)),
+        data=in_columns(_FIELDS, table),
         labels={
             "task": "Task",
             "when": "When",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from polyrank.audit.page.words import metric
 from polyrank.audit.plain import thinned
-from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, rows
+from polyrank.pages import Block, Column, Figure, Prose, Table, TaskColors, in_columns, rows
 from polyrank.pages.blocks import Cell, Chart, Value
 
 Records = Sequence[Mapping[str, Any]]
@@ -61,15 +61,11 @@ def _figure(
         title=title,
         caption="By step, a panel a task.",
         alt=f"{title} of {', '.join(tasks)} by step.",
-        data=_columns(_FIELDS, table),
+        data=in_columns(_FIELDS, table),
         labels={"task": "Task", "step": "Step", "value": title},
         charts=[_panel(task, titles[task], colors) for task in tasks],
         height=170,
     )
-
-
-def _columns(names: Sequence[str], table: Iterable[tuple[Value, ...]]) -> dict[str, list[Value]]:
-    return dict(zip(names, map(list, zip(*table, strict=True)), strict=True))
 
 
 def _panel(task: str, title: str, colors: TaskColors) -> Chart:

@@ -14,7 +14,18 @@ from polyrank.audit.page.reliability import reliability
 from polyrank.audit.page.words import metric, size, whole
 from polyrank.audit.reliability import Reliability
 from polyrank.evaluation import Evaluation
-from polyrank.pages import Block, Column, Figure, Prose, Section, Table, TaskColors, number, rows
+from polyrank.pages import (
+    Block,
+    Column,
+    Figure,
+    Prose,
+    Section,
+    Table,
+    TaskColors,
+    in_columns,
+    number,
+    rows,
+)
 from polyrank.pages.blocks import Cell, Chart, Value
 from polyrank.pages.numbers import UNKNOWN, interval
 
@@ -90,7 +101,7 @@ def _scores(seen: Seen, colors: TaskColors) -> Block:
         title="What is predicted",
         caption="Share of the observed rows by prediction, a panel a task.",
         alt=f"Histograms of the predictions of {', '.join(tasks)}.",
-        data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
+        data=in_columns(fields, table),
         labels={"task": "Task", "low": "From", "high": "To", "share": "Share of rows"},
         charts=[_bar_panel(task, colors) for task in tasks],
         height=170,
@@ -166,7 +177,7 @@ def _positions(seen: Seen, colors: TaskColors) -> Block:
         "this log cannot say which. Rows count alike; at least "
         f"{number(least, decimals=0)} rows each.",
         alt=f"Means by position of {', '.join(tasks)}.",
-        data=dict(zip(fields, map(list, zip(*table, strict=True)), strict=True)),
+        data=in_columns(fields, table),
         labels={
             "task": "Task",
             "position": "Position",

@@ -97,9 +97,8 @@ class Goals:
     def slacks(self, value_PK: Floats) -> Floats:
         """(P, J) how far guardrails are held, in the unit of each."""
         slack_PJ = np.empty((len(value_PK), len(self.holds)))
-        for place, (hold, limit) in enumerate(zip(self.holds, self.limit_J, strict=True)):
-            value_P = value_PK[:, self.column_J[place]]
-            slack_PJ[:, place] = value_P - limit if hold.at_least is not None else limit - value_P
+        for place, (hold, today) in enumerate(zip(self.holds, self.today_J, strict=True)):
+            slack_PJ[:, place] = hold.slack(value_PK[:, self.column_J[place]], float(today))
         return slack_PJ
 
     def relative_slacks(self, value_PK: Floats) -> Floats:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from polyrank.errors import ConfigError, DataError, suggest
@@ -13,6 +15,7 @@ from polyrank.fusion.tuning.searches import CEM, AnySearch
 from polyrank.schema import Declared, Faults, Schema
 from polyrank.schema.model import Name
 
+Amount = TypeVar("Amount", float, NDArray[np.float64])
 KEPT = 0.99
 """Of today's value, by default: what a ranking may not fall below."""
 MOST_BY_DEFAULT = 3
@@ -51,7 +54,7 @@ class Hold(Declared):
         """In the unit of the objective."""
         return self.bound if self.absolute else today + (self.bound - 1) * abs(today)
 
-    def slack(self, value: float, today: float) -> float:
+    def slack(self, value: Amount, today: float) -> Amount:
         """How far a value holds it; negative: by how much it is missed."""
         limit = self.limit(today)
         return value - limit if self.at_least is not None else limit - value
