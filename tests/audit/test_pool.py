@@ -145,14 +145,14 @@ def test_a_worker_that_measures_is_asked_once(tmp_path: Path) -> None:
     program = """
 say("ready")
 asked = json.loads(sys.stdin.readline())
-if asked["kind"] == "calibrate":
-    say("calibrated", step_seconds=0.5, row_seconds=0.1, peak_bytes=7)
+if asked["kind"] == "measure":
+    say("measured", step_seconds=0.5, row_seconds=0.1, peak_bytes=7)
 sys.stdin.readline()
 """
     measuring = pool(tmp_path)
     measuring._program = SPEAK + program
-    assert measuring.calibrate({"kind": "calibrate"}).step_seconds == 0.5
+    assert measuring.measure({"kind": "measure"}).step_seconds == 0.5
     broken = pool(tmp_path)
     broken._program = SPEAK + "sys.exit(1)"
     with pytest.raises(PolyrankError, match="nothing could be measured: .*exit code 1"):
-        broken.calibrate({"kind": "calibrate"})
+        broken.measure({"kind": "measure"})

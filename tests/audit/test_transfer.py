@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from polyrank.audit.calibration import Calibration, told_bytes, told_seconds
+from polyrank.audit.cost import RunCost, told_bytes, told_seconds
 from polyrank.audit.pool import ended
 from polyrank.audit.progress import Bars
 from polyrank.audit.results import Result, differences, slug
@@ -112,8 +112,8 @@ def test_numbers_are_told_as_people_say_them() -> None:
     assert "SIGKILL, as the system does where memory runs out" in ended(-9)
     assert "SIGTERM" in ended(-15)
     assert "exit code 1" in ended(1)
-    found = Calibration(step_seconds=0.1, row_seconds=0.01, peak_bytes=7)
-    assert Calibration.from_json({"kind": "calibrated", **found.to_json()}) == found
+    found = RunCost(step_seconds=0.1, row_seconds=0.01, peak_bytes=7)
+    assert RunCost.from_json({"kind": "measured", **found.to_json()}) == found
 
 
 def test_folders_of_runs_tell_roles_apart_that_look_alike() -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from polyrank.audit import memory
-from polyrank.audit.calibration import calibrate
 from polyrank.audit.config import AuditConfig
+from polyrank.audit.cost import measure_cost
 from polyrank.audit.jobs import Bench, Job, run_job
 from polyrank.audit.plan import alone, estimate, plan_of, usual_selection, workers_of
 from polyrank.audit.results import Store, Timing
@@ -21,7 +21,7 @@ from polyrank.audit.variants import Variant
 from polyrank.audit.worker import (
     _do,
     _open,
-    calibration_message,
+    cost_message,
     job_message,
     setup_message,
 )
@@ -107,13 +107,13 @@ class _Ungrouped:
 
 
 def test_what_a_few_steps_measure_and_what_follows(common: Bench, folder: Path) -> None:
-    (message,) = lines(calibration_message(CONFIG))
+    (message,) = lines(cost_message(CONFIG))
     heard: list[dict[str, Any]] = []
     _do(message, common, folder, heard.append)
-    assert heard[0]["kind"] == "calibrated"
-    assert not [*folder.glob(".calibration-*")]
+    assert heard[0]["kind"] == "measured"
+    assert not [*folder.glob(".timing-*")]
     longer = run_config(training=training(epochs=40))
-    found = calibrate(longer, common, folder)
+    found = measure_cost(longer, common, folder)
     assert 0 < found.step_seconds < 10
     assert 0 < found.row_seconds < 1
     assert found.peak_bytes > 50 << 20
@@ -121,7 +121,7 @@ def test_what_a_few_steps_measure_and_what_follows(common: Bench, folder: Path) 
     least = steps * found.step_seconds + rows * found.row_seconds
     assert least < found.seconds(longer, common) < least + 41
     wild = run_config(training=training(learning_rate=1e6, clip_norm=None))
-    assert calibrate(wild, common, folder).step_seconds > 0
+    assert measure_cost(wild, common, folder).step_seconds > 0
 
 
 def test_an_estimate_goes_by_what_is_there(common: Bench, folder: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_estimate_goes_by_what_is_there(common: Bench, folder: Path) -> None:
         *["small_twin"] * 3,
     ]
     assert [one.seed for one in plan.jobs] == [0] * 7 + [1] * 7
-    measured = calibrate(CONFIG, common, folder)
+    measured = measure_cost(CONFIG, common, folder)
     left = estimate(plan, 4, CONFIG, common, measured)
     assert (left.runs, left.peak_bytes) == (14, 4 * measured.peak_bytes)
     assert left.seconds == pytest.approx(5 + 4 * measured.seconds(CONFIG, common))

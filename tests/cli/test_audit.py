@@ -307,7 +307,7 @@ def test_a_dry_run_says_how_long_it_takes_and_trains_nothing(tmp_path: Path) -> 
         plan = found.plan()
         left = found.estimate(plan)
         assert not (found.folder / "runs").exists()
-        assert not [*found.folder.glob(".calibration-*")]
+        assert not [*found.folder.glob(".timing-*")]
         assert left.source == "a few steps on the real log"
         found.run()
         took = [one.timing.cpu_seconds for one in found.plan().results.values() if one.timing]

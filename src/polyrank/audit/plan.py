@@ -15,8 +15,8 @@ from math import ceil
 import numpy as np
 import torch
 
-from polyrank.audit.calibration import Calibration, clock_of
 from polyrank.audit.config import AuditConfig
+from polyrank.audit.cost import RunCost, clock_of
 from polyrank.audit.jobs import Bench, Job
 from polyrank.audit.memory import cores, free_bytes
 from polyrank.audit.probe import EVERY
@@ -193,7 +193,7 @@ def workers_of(config: RunConfig, audit: AuditConfig, prepared: Prepared, jobs: 
 
 
 def estimate(
-    plan: Plan, workers: int, config: RunConfig, bench: Bench, measured: Calibration | None
+    plan: Plan, workers: int, config: RunConfig, bench: Bench, measured: RunCost | None
 ) -> Estimate:
     """What the runs that wait will take: as those that are there did, else as was measured."""
     networks = [result for result in plan.results.values() if result.kind != "baseline"]

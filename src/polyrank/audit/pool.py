@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from polyrank.audit.calibration import Calibration
+from polyrank.audit.cost import RunCost
 from polyrank.audit.jobs import Job
 from polyrank.errors import PolyrankError
 from polyrank.training.signals import StopRequest
@@ -174,7 +174,7 @@ class Pool:
                 self._close(stopped=stop.received is not None)
         return stop.received is None
 
-    def calibrate(self, message: Mapping[str, Any]) -> Calibration:
+    def measure(self, message: Mapping[str, Any]) -> RunCost:
         """Ask one worker for how long things take.
 
         Raises:
@@ -188,8 +188,8 @@ class Pool:
                 for heard in worker.hear():
                     if heard is None:
                         raise PolyrankError(f"nothing could be measured: {worker.end(1.0)}")
-                    if heard["kind"] == "calibrated":
-                        return Calibration.from_json(heard)
+                    if heard["kind"] == "measured":
+                        return RunCost.from_json(heard)
                     self._refuse(heard)
         finally:
             self._close(stopped=True)

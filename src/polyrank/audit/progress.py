@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from polyrank.audit.calibration import told_seconds
+from polyrank.audit.cost import told_seconds
 from polyrank.audit.jobs import Job
 from polyrank.audit.pool import Watch
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from polyrank.audit.baselines import NOT_INSTALLED
-from polyrank.audit.calibration import Calibration
 from polyrank.audit.config import AuditConfig, Part, check_audit
+from polyrank.audit.cost import RunCost
 from polyrank.audit.jobs import Bench, Job, part_of
 from polyrank.audit.ladder import Ladder
 from polyrank.audit.plan import Estimate, Plan, estimate, has_trees, plan_of, workers_of
@@ -26,7 +26,7 @@ from polyrank.audit.results import DIED, Store, digest, slug
 from polyrank.audit.rows import PartRows, read_rows, require_labels, write_rows
 from polyrank.audit.sampling import sampled, sampled_by
 from polyrank.audit.slices import slices_of
-from polyrank.audit.worker import calibration_message, failure, job_message, setup_message
+from polyrank.audit.worker import cost_message, failure, job_message, setup_message
 from polyrank.config import RunConfig
 from polyrank.run import check_slice_columns, rows_of
 from polyrank.storage import RunLock, check_writable
@@ -94,12 +94,12 @@ class Audit:
         Raises:
             PolyrankError: They could not be.
         """
-        measured: Calibration | None = None
+        measured: RunCost | None = None
         if plan.waiting and not any(
             one.timing for one in plan.results.values() if one.kind != "baseline"
         ):
-            message = calibration_message(plan.waiting[0].config)
-            measured = self._pool(1, None).calibrate(message)
+            message = cost_message(plan.waiting[0].config)
+            measured = self._pool(1, None).measure(message)
         return estimate(plan, self._workers(plan), plan.jobs[0].config, self.bench, measured)
 
     def run(self, console: Console | None = None) -> Report:
@@ -179,7 +179,7 @@ class Audit:
     def _tidy(self, plan: Plan) -> None:
         """Remove what runs of another time left half done, and nothing will go on with."""
         kept = {self._work(job) for job in plan.waiting}
-        for path in self.folder.glob(".calibration-*"):
+        for path in self.folder.glob(".timing-*"):
             shutil.rmtree(path)
         for path in (self.folder / WORK).glob("*"):
             if path not in kept:

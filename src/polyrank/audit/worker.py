@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from polyrank.audit.calibration import Calibration, calibrate
+from polyrank.audit.cost import RunCost, measure_cost
 from polyrank.audit.jobs import Bench, Job, part_of, run_job
 from polyrank.audit.results import Result, Store
 from polyrank.audit.variants import Variant
@@ -102,9 +102,9 @@ def job_message(job: Job, work: Path) -> dict[str, Any]:
     }
 
 
-def calibration_message(config: RunConfig) -> dict[str, Any]:
+def cost_message(config: RunConfig) -> dict[str, Any]:
     """The line that asks for how long runs take."""
-    return {"kind": "calibrate", "config": config.tree()}
+    return {"kind": "measure", "config": config.tree()}
 
 
 def _open(setup: dict[str, Any]) -> tuple[Bench, Path]:
@@ -118,9 +118,9 @@ def _open(setup: dict[str, Any]) -> tuple[Bench, Path]:
 
 def _do(message: dict[str, Any], bench: Bench, folder: Path, say: Say) -> None:
     config = parse(RunConfig, message["config"])
-    if message["kind"] == "calibrate":
-        found: Calibration = calibrate(config, bench, folder)
-        say({"kind": "calibrated", **found.to_json()})
+    if message["kind"] == "measure":
+        found: RunCost = measure_cost(config, bench, folder)
+        say({"kind": "measured", **found.to_json()})
         return
     given = message["variant"]
     variant = Variant(kind=given["kind"], tasks=tuple(given["tasks"]), name=given["name"])

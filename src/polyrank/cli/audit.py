@@ -164,7 +164,7 @@ def _settings(file: Path | None, given: dict[str, Any]) -> AuditConfig:
 
 
 def _show_plan(plan: Plan, left: Estimate | None) -> None:
-    from polyrank.audit.calibration import told_bytes, told_seconds
+    from polyrank.audit.cost import told_bytes, told_seconds
     from polyrank.cli.tables import console
     from polyrank.errors import counted
 

@@ -1,4 +1,4 @@
-"""How long the runs of an audit will take, from a few steps on the real log."""
+"""What runs cost: how long they will take, from a few steps on the real log; what scoring takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMIT_SECONDS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class RunCost:
     """What was measured in a process like those that will train."""
 
     step_seconds: float
@@ -98,16 +98,16 @@ class _Clock(Observer):
         """The run is over."""
 
 
-def calibrate(config: RunConfig, bench: Bench, folder: Path) -> Calibration:
+def measure_cost(config: RunConfig, bench: Bench, folder: Path) -> RunCost:
     """Train a few steps in a folder that is removed, and predict a few batches of the part."""
     now = clock_of(config)
     clock = _Clock(now)
-    where = tempfile.TemporaryDirectory(prefix=".calibration-", dir=folder)
+    where = tempfile.TemporaryDirectory(prefix=".timing-", dir=folder)
     with where as work, suppress(_EnoughError, DivergedError):
         train(config, bench.prepared, Path(work), observer=clock)
-    return Calibration(
+    return RunCost(
         step_seconds=clock.step_seconds,
-        row_seconds=_row_seconds(config, bench, now),
+        row_seconds=row_seconds(config, bench, now),
         peak_bytes=peak_bytes(),
     )
 
@@ -121,7 +121,8 @@ def clock_of(config: RunConfig) -> Callable[[], float]:
 
 
 @torch.inference_mode()
-def _row_seconds(config: RunConfig, bench: Bench, now: Callable[[], float]) -> float:
+def row_seconds(config: RunConfig, bench: Bench, now: Callable[[], float]) -> float:
+    """Of predicting a row of the part in batches, whatever the weights."""
     layout = bench.prepared.encoders.layout
     model = RankingModel(config.schema_, layout, config.model, seed=config.seed).eval()
     before, rows = now(), 0
