@@ -150,10 +150,14 @@ class RankingModel(nn.Module):
         layout: Of the fitted encoders.
         config: The shape.
         seed: Of the initial weights; the same seed gives the same bits.
+
+    Attributes:
+        layout: What the batches hold.
     """
 
     def __init__(self, schema: Schema, layout: Layout, config: ModelConfig, *, seed: int) -> None:
         super().__init__()
+        self.layout = layout
         tasks = schema.task_names
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + config.seed_offset)
@@ -195,9 +199,18 @@ class RankingModel(nn.Module):
 
     def forward(self, batch: Batch) -> Forward:
         """Logits of every task for every row."""
+        return self.above([layer(batch) for layer in self.inputs], batch)
+
+    def above(self, inputs: Sequence[Tensor], batch: Batch) -> Forward:
+        """``forward`` from what the input layers give: (B, W) of each.
+
+        Args:
+            inputs: In the order of ``self.inputs``.
+            batch: Read by bias towers alone.
+        """
         views = [
-            interaction(self.dropout(layer(batch)))
-            for layer, interaction in zip(self.inputs, self.interactions, strict=True)
+            interaction(self.dropout(x_BW))
+            for x_BW, interaction in zip(inputs, self.interactions, strict=True)
         ]
         shared = self.sharing(views)
         towers: dict[str, Any] = {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polyrank.data import Encoders, Reader, open_log
 from polyrank.errors import ConfigError, DataError
 from polyrank.scoring import PREFIX, Scorer, TorchEngine
-from polyrank.scoring.engine import BLOCK_ROWS
+from polyrank.scoring.engines import BLOCK_ROWS
 from tests import feeds
 
 TASKS = feeds.schema().task_names

@@ -9,7 +9,7 @@ from polyrank.scoring.calibrating import (
     calibration_config,
     columns_of,
 )
-from polyrank.scoring.engine import Engine, TorchEngine
+from polyrank.scoring.engines import Engine, TorchEngine, UserRows
 from polyrank.scoring.evaluation import (
     check_evaluation,
     compare_scorers,
@@ -49,6 +49,7 @@ __all__ = [
     "Then",
     "TorchEngine",
     "Tuning",
+    "UserRows",
     "calibrate_on",
     "calibrated",
     "calibration_config",

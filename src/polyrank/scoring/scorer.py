@@ -29,7 +29,7 @@ from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
 from polyrank.heads.funnels import quantity, quantity_beside
 from polyrank.schema import Schema, SideTable
-from polyrank.scoring.engine import Engine, TorchEngine
+from polyrank.scoring.engines import Engine, TorchEngine
 from polyrank.scoring.held_out import max_quarantine_share
 from polyrank.scoring.inputs import (
     load_tables,

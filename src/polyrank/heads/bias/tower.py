@@ -73,7 +73,7 @@ class BiasTower(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """(B, 1), fp32."""
         if not self.training:
-            return self._logits(self._missing_F[None]).expand(len(batch), 1)
+            return self._logits(self._missing_F[None]).expand(batch.ids_BF.shape[0], 1)
         ids_BF = batch.ids_BF.index_select(1, self._places_F)
         if self.dropout > 0:
             missing_B1 = torch.rand(len(batch), 1, device=ids_BF.device) < self.dropout

@@ -1,31 +1,21 @@
-"""The engine: encoded rows in, predictions out, the same bits wherever a row stands.
+"""Eager torch: what is always there.
 
 Shapes: B rows.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from polyrank.data import Batch, Ragged
 from polyrank.layers import ROW_MULTIPLE
 from polyrank.model import RankingModel
+from polyrank.scoring.engines.base import Predictions, UserRows, joined
 
 BLOCK_ROWS = 4096
 """Rows that pass through the network at a time: activations take memory for these only."""
-
-
-class Engine(Protocol):
-    """What a scorer needs; ONNX Runtime and compiled engines will stand behind the same face."""
-
-    def predict(self, batch: Batch, *, further: bool = False) -> dict[str, NDArray[np.float64]]:
-        """(B,) predictions by task, in the label's unit; with ``further``, those beside by
-        "<task>.<name>"."""
 
 
 class TorchEngine:
@@ -36,18 +26,25 @@ class TorchEngine:
     does not matter either that a large batch goes through in blocks of ``BLOCK_ROWS``.
     """
 
+    name = "eager"
+    precision = "fp32"
+
     def __init__(self, model: RankingModel) -> None:
         self._model = model.eval().float()
 
-    def predict(self, batch: Batch, *, further: bool = False) -> dict[str, NDArray[np.float64]]:
-        """(B,) float64 predictions; a batch without rows gives empty arrays."""
+    def predict(
+        self, batch: Batch, *, users: UserRows | None = None, further: bool = False
+    ) -> Predictions:
+        """As ``Engine.predict``; a batch without rows gives empty arrays."""
+        if users is not None:
+            batch = joined(batch, users, self._model.layout)
         starts = range(0, max(len(batch), 1), BLOCK_ROWS)
         blocks = [
             self._predict(batch.slice(start, start + BLOCK_ROWS), further) for start in starts
         ]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    def _predict(self, block: Batch, further: bool) -> dict[str, NDArray[np.float64]]:
+    def _predict(self, block: Batch, further: bool) -> Predictions:
         with torch.inference_mode():
             predictions = self._model.predict(pad(block, ROW_MULTIPLE), further=further)
         return {task: value[: len(block)].numpy() for task, value in predictions.items()}
