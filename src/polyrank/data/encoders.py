@@ -24,6 +24,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -56,10 +57,11 @@ from polyrank.data.layout import (
 )
 from polyrank.data.made import Thresholds, with_made
 from polyrank.errors import DataError
-from polyrank.schema import Bag, Categorical, Embedding, Numeric, Schema, Sequence
+from polyrank.schema import Bag, Categorical, Embedding, Numeric, Schema, Sequence, Side
 from polyrank.schema.schema import is_id
 
 _GROUPS = ("user", "request")
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 class Encoders:
@@ -164,6 +166,7 @@ class Encoders:
         labels: bool = True,
         bias: bool = True,
         lengths: Collection[str] | None = None,
+        sides: Collection[Side] = SIDES,
     ) -> Batch:
         """The rows of a table as a batch.
 
@@ -174,32 +177,34 @@ class Encoders:
             bias: Whether, with labels, to read what only bias models read: else features on the
                 side ``bias`` are missing, and positions and propensities are no extras.
             lengths: The tasks whose ``length`` is read; null: all.
+            sides: The sides whose features are read; of all others the columns need not be there,
+                and the batch holds missing ids, zeros and empty lists.
 
         Raises:
             DataError: A missing column, ids of another kind than in training, an infinite number,
                 a missing number where the schema refuses one.
         """
         bias = bias and labels
+        read = frozenset(sides) if bias else frozenset(sides) - {"bias"}
         table = with_made(table, self.schema, self.thresholds) if labels else table
         extras = extras_of(self.schema, labels=labels, bias=bias, lengths=lengths)
-        names = [*self._names(labels=labels, bias=bias), *(extra.column for extra in extras)]
+        names = [*self._names(read, labels=labels), *(extra.column for extra in extras)]
         columns = pick(table, names)
+        size = table.num_rows
         batch = Batch(
-            ids_BF=self._ids(columns, table.num_rows, bias=bias),
-            numeric_BN=self._numerics(columns, table.num_rows),
+            ids_BF=self._ids(columns, size, read),
+            numeric_BN=self._numerics(columns, size, read),
             ragged={
                 feature.name: self._ragged(feature, columns)
+                if feature.side in read
+                else _no_entries(size)
                 for feature in self.schema.features
                 if isinstance(feature, Bag | Sequence)
             },
             vectors={
-                feature.name: torch.from_numpy(
-                    as_vectors(
-                        columns[feature.column],
-                        feature.dim,
-                        place_of(feature.name, feature.column),
-                    )
-                )
+                feature.name: _vectors(feature, columns)
+                if feature.side in read
+                else torch.zeros((size, feature.dim))
                 for feature in self.schema.features
                 if isinstance(feature, Embedding)
             },
@@ -253,8 +258,8 @@ class Encoders:
             digest.update(array.view(np.uint8).data)
         return digest.hexdigest()
 
-    def _names(self, *, labels: bool, bias: bool) -> list[str]:
-        names = list(self.schema.feature_columns(bias=bias))
+    def _names(self, read: Collection[Side], *, labels: bool) -> list[str]:
+        names = [each.column for each in self.schema.features if each.side in read]
         if labels:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
@@ -270,10 +275,12 @@ class Encoders:
             value_B = curve.at(value_B.astype(np.float64)).astype(np.float32)
         return torch.from_numpy(value_B)
 
-    def _ids(self, columns: dict[str, pa.Array], num_rows: int, *, bias: bool) -> torch.Tensor:
+    def _ids(
+        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[Side]
+    ) -> torch.Tensor:
         ids_BF = np.empty((num_rows, len(self._id_features)), dtype=np.int64)
         for place, feature in enumerate(self._id_features):
-            if feature.side == "bias" and not bias:
+            if feature.side not in read:
                 ids_BF[:, place] = self.rows[feature.name].start
             elif isinstance(feature, Categorical):
                 ids_BF[:, place] = self._table_rows(feature, columns)
@@ -307,16 +314,19 @@ class Encoders:
             lengths_B=torch.from_numpy(np.ascontiguousarray(lists.lengths_B)),
         )
 
-    def _numerics(self, columns: dict[str, pa.Array], num_rows: int) -> torch.Tensor:
-        numeric_BN = np.empty((num_rows, len(self.layout.numerics)), dtype=np.float32)
+    def _numerics(
+        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[Side]
+    ) -> torch.Tensor:
+        numeric_BN = np.zeros((num_rows, len(self.layout.numerics)), dtype=np.float32)
         place = 0
         for name, scaler in self._fitted.scalers.items():
             if scaler.feature.scaling == "bins":
                 continue
-            values = _numbers(scaler.feature, columns)
-            numeric_BN[:, place] = scaler.scale(values)
-            if scaler.flagged:
-                numeric_BN[:, place + 1] = np.isnan(values)
+            if scaler.feature.side in read:
+                values = _numbers(scaler.feature, columns)
+                numeric_BN[:, place] = scaler.scale(values)
+                if scaler.flagged:
+                    numeric_BN[:, place + 1] = np.isnan(values)
             place += 1 + scaler.flagged
             assert self.layout.numerics[place - 1].name.startswith(name)
         return torch.from_numpy(numeric_BN)
@@ -338,6 +348,16 @@ class Encoders:
                 if role in keys
             },
         )
+
+
+def _vectors(feature: Embedding, columns: dict[str, pa.Array]) -> torch.Tensor:
+    where = place_of(feature.name, feature.column)
+    return torch.from_numpy(as_vectors(columns[feature.column], feature.dim, where))
+
+
+def _no_entries(num_rows: int) -> Ragged:
+    none = torch.zeros(0, dtype=torch.int64)
+    return Ragged(values_V=none, lengths_B=torch.zeros(num_rows, dtype=torch.int64))
 
 
 def _numbers(feature: Numeric, columns: dict[str, pa.Array]) -> Floats:
