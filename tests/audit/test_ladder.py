@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from polyrank.audit.config import AuditConfig
 from polyrank.audit.grouping import groups_of
-from polyrank.audit.jobs import Bench, Job, measure
+from polyrank.audit.jobs import Bench, Job, measure, result_of
 from polyrank.audit.remedies import REMEDIES, Case, Remedy
 from polyrank.audit.results import Result, Timing
 from polyrank.audit.session import Audit, opened
@@ -58,19 +58,15 @@ def answered(job: Job, bench: Bench, skill: Skill) -> tuple[Result, dict[str, An
     wide = 3 if job.variant.role == "remedy ple" else 1
     timing = Timing(
         seconds=1.0,
-        cpu_seconds=1.0,
-        train_seconds=2.0 * wide,
+        cpu_seconds=2.0 * wide,
+        train_seconds=1.0,
         predict_seconds=0.1,
         rows_per_second=10.0,
         peak_bytes=1,
     )
-    result = Result(
-        role=job.variant.role,
-        kind=job.variant.kind,
-        tasks=job.variant.tasks,
-        seed=job.seed,
-        status="done",
-        identity=job.identity(bench.prepared.fingerprint, bench.part),
+    result = result_of(
+        job,
+        bench,
         metrics=metrics,
         reasons=reasons,
         parameters=100 * wide,
@@ -132,7 +128,8 @@ def test_the_cheapest_that_keeps_its_promise_on_fresh_seeds_is_recommended(tmp_p
         assert order[-6:] == [("remedy ple", seed) for seed in (0, 1, 2, *FRESH)]
         assert order.count(("twin like", 3)) == 1
         assert ple.cost is not None
-        assert ple.cost.parameters.times == ple.cost.train_seconds.times == 3.0
+        assert ple.cost.parameters.times == ple.cost.run_seconds.times == 3.0
+        assert ple.cost.row_seconds.times > 0
         like = logs()["test"]["like"].to_numpy()
         gains = []
         for seed in (0, 1, 2):

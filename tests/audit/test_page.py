@@ -190,8 +190,12 @@ def test_the_remedy_that_keeps_its_promise_stands_in_the_verdict(tree: Tree) -> 
         "failures": ["seed 3 diverged"],
         "confirmed": {"keeps": True},
         "against_twins": [click | {"answer": "unharmed", "low": -0.0123, "high": 0.0456}],
-        "cost": {name: {"value": 9, "times": 1.3} for name in ("parameters", "multiply_adds")}
-        | {"train_seconds": {"value": 9, "times": 1.7}},
+        "cost": {
+            "parameters": {"value": 9, "times": 1.3},
+            "multiply_adds": {"value": 9, "times": 1.4},
+            "row_seconds": {"value": 9, "times": 1.5},
+            "run_seconds": {"value": 9, "times": 1.7},
+        },
     }
     climb = {
         "tried": [tried],
@@ -210,7 +214,7 @@ def test_the_remedy_that_keeps_its_promise_stands_in_the_verdict(tree: Tree) -> 
     assert "drop cannot apply: nobody writes." in told
     assert "ple: seed 3 diverged." in told
     costs, gains = (own for own in tables(found) if own.headings[0].title == "Remedy")
-    assert costs.rows[0][2:] == ["yes", "keeps it", 1.3, 1.3, 1.7]
+    assert costs.rows[0][2:] == ["yes", "keeps it", 1.3, 1.4, 1.5, 1.7]
     assert [*costs.marked] == [0]
     assert gains.rows[0][2] == "unharmed"
     assert gains.rows[0][-1] == "−0.0123 to +0.0456"

@@ -120,6 +120,11 @@ def clock_of(config: RunConfig) -> Callable[[], float]:
     return time.process_time if single and on_cpu else time.monotonic
 
 
+def scoring_seconds(config: RunConfig, bench: Bench) -> float:
+    """Of scoring a row on one core: the faster of two looks, as others may have the machine."""
+    return min(row_seconds(config, bench, clock_of(config)) for _ in range(2))
+
+
 @torch.inference_mode()
 def row_seconds(config: RunConfig, bench: Bench, now: Callable[[], float]) -> float:
     """Of predicting a row of the part in batches, whatever the weights."""

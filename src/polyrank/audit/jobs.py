@@ -148,13 +148,9 @@ def run_job(
         records=tuple(record.get(TIMING, {}) for record in log),
     )
     cost = cost_of(found.model)
-    result = Result(
-        role=job.variant.role,
-        kind=job.variant.kind,
-        tasks=job.variant.tasks,
-        seed=job.seed,
-        status="done",
-        identity=job.identity(bench.prepared.fingerprint, bench.part),
+    result = result_of(
+        job,
+        bench,
         metrics=metrics,
         reasons=reasons,
         best_step=found.best_step,
@@ -168,6 +164,19 @@ def run_job(
         timing=timing,
     )
     return result, predictions
+
+
+def result_of(job: Job, bench: Bench, **found: Any) -> Result:
+    """What a run leaves: done, and of the variant's tasks, unless ``found`` says otherwise.
+
+    Args:
+        job: The run.
+        bench: What it had in common with others.
+        found: Fields of ``Result``.
+    """
+    identity = job.identity(bench.prepared.fingerprint, bench.part)
+    known: dict[str, Any] = {"tasks": job.variant.tasks, "status": "done", "identity": identity}
+    return Result(role=job.variant.role, kind=job.variant.kind, seed=job.seed, **(known | found))
 
 
 def _trained(job: Job, bench: Bench, work: Path, observer: Observer | None) -> TrainResult:
@@ -184,13 +193,10 @@ def _run_baseline(job: Job, bench: Bench) -> tuple[Result, Predictions]:
     fitted, fitted_cpu = time.monotonic() - began, time.process_time() - began_cpu
     predictions = {task: own_N.astype(np.float32) for task, own_N in made.predictions.items()}
     metrics, reasons = measure(bench, job.config.schema_, predictions)
-    result = Result(
-        role=job.variant.role,
-        kind=job.variant.kind,
+    result = result_of(
+        job,
+        bench,
         tasks=tuple(predictions),
-        seed=job.seed,
-        status="done",
-        identity=job.identity(bench.prepared.fingerprint, bench.part),
         metrics=metrics,
         reasons=reasons,
         told={task: {**own.to_json(), "seconds": None} for task, own in made.told.items()},

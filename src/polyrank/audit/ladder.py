@@ -17,8 +17,9 @@ from statistics import fmean, median
 from polyrank.audit.answers import compared_with, verdicts_of
 from polyrank.audit.compared import Compared
 from polyrank.audit.config import AuditConfig
+from polyrank.audit.cost import scoring_seconds
 from polyrank.audit.jobs import Bench
-from polyrank.audit.plan import Plan, changes_of, shape_of, with_runs
+from polyrank.audit.plan import Plan, alone, changes_of, shape_of, with_runs
 from polyrank.audit.remedies import REMEDIES, Case, Remedy
 from polyrank.audit.results import Result, Store
 from polyrank.audit.rows import load
@@ -176,8 +177,25 @@ class Ladder:
             against_twins=() if judged is None else judged.tasks,
             over_joint=self._over_joint(plan, made),
             removes=_removes(judged, made, own, self._lost),
-            cost=_cost(done, [one for one in joint if one.status == "done"]),
+            cost=self._cost(made, done, [one for one in joint if one.status == "done"]),
             failures=tuple(f"seed {one.seed}: {one.reason}" for one in own if one not in done),
+        )
+
+    def _cost(self, made: Variant, own: Sequence[Result], joint: Sequence[Result]) -> Cost | None:
+        """Beside the joint run; None where one of them failed on every seed."""
+        if not own or not joint:
+            return None
+        everyone = Variant(kind="joint", tasks=self.config.schema_.task_names)
+        ours, theirs = (
+            self.changes.apply(variant, self.config.seed) for variant in (made, everyone)
+        )
+        return Cost(
+            parameters=_beside(own[0].parameters, joint[0].parameters),
+            multiply_adds=_beside(own[0].multiply_adds, joint[0].multiply_adds),
+            row_seconds=_beside(
+                scoring_seconds(ours, self.bench), scoring_seconds(theirs, self.bench)
+            ),
+            run_seconds=_beside(_seconds(own, ours), _seconds(joint, theirs)),
         )
 
     def _confirmed(self, plan: Plan, made: Variant) -> Confirmed:
@@ -264,20 +282,9 @@ def _won_back(found: Verdict, lost: float) -> bool:
     return decided or (value is not None and value >= (1 - WON_BACK) * lost)
 
 
-def _cost(own: Sequence[Result], joint: Sequence[Result]) -> Cost | None:
-    """Beside the joint run; None where one of them failed on every seed."""
-    if not own or not joint:
-        return None
-    return Cost(
-        parameters=_beside(own[0].parameters, joint[0].parameters),
-        multiply_adds=_beside(own[0].multiply_adds, joint[0].multiply_adds),
-        train_seconds=_beside(_seconds(own), _seconds(joint)),
-    )
-
-
 def _beside(value: float, joint: float) -> Beside:
     return Beside(value=value, times=value / joint if joint else 1.0)
 
 
-def _seconds(runs: Sequence[Result]) -> float:
-    return median(own.timing.train_seconds for own in runs if own.timing is not None)
+def _seconds(runs: Sequence[Result], config: RunConfig) -> float:
+    return median(alone(own.timing, config) for own in runs if own.timing is not None)

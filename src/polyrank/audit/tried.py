@@ -25,9 +25,12 @@ class Cost(Plain):
 
     parameters: Beside
     multiply_adds: Beside
-    """Of a row forward: what scoring costs."""
-    train_seconds: Beside
-    """Medians over the seeds."""
+    """Of a row forward."""
+    row_seconds: Beside
+    """Of scoring a row in batches, on one core."""
+    run_seconds: Beside
+    """Of training and predicting: medians over the seeds, of one thread on a CPU without the time
+    in which others had the core."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from polyrank.audit.cost import RunCost, measure_cost
-from polyrank.audit.jobs import Bench, Job, part_of, run_job
+from polyrank.audit.jobs import Bench, Job, part_of, result_of, run_job
 from polyrank.audit.results import Result, Store
 from polyrank.audit.variants import Variant
 from polyrank.config import RunConfig
@@ -155,16 +155,7 @@ def _result(job: Job, bench: Bench, folder: Path, work: Path, say: Say) -> Resul
 
 def failure(job: Job, bench: Bench, code: str, reason: str) -> Result:
     """What a run leaves that came to nothing."""
-    return Result(
-        role=job.variant.role,
-        kind=job.variant.kind,
-        tasks=job.variant.tasks,
-        seed=job.seed,
-        status="failed",
-        identity=job.identity(bench.prepared.fingerprint, bench.part),
-        code=code,
-        reason=reason,
-    )
+    return result_of(job, bench, status="failed", code=code, reason=reason)
 
 
 class _Progress(Observer):

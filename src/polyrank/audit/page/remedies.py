@@ -70,8 +70,9 @@ def _table(found: Found, climb: Tree) -> Table:
         "No task harmed",
         "On fresh seeds",
         Column("Parameters", _times),
-        Column("Scoring", _times),
-        Column("Training", _times),
+        Column("Multiply-adds", _times),
+        Column("Scoring time", _times),
+        Column("Training time", _times),
     ]
     marked = [
         place for place, own in enumerate(climb["tried"]) if own["name"] == climb["recommended"]
@@ -92,7 +93,7 @@ def _confirmed(own: Tree | None) -> str:
 
 
 def _costs(cost: Tree | None) -> list[float | None]:
-    names = ("parameters", "multiply_adds", "train_seconds")
+    names = ("parameters", "multiply_adds", "row_seconds", "run_seconds")
     return [None if cost is None else cost[name]["times"] for name in names]
 
 
