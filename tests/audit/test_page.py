@@ -163,22 +163,26 @@ def test_every_other_number_of_a_figure_is_the_audits(tree: Tree, page: Page) ->
         )
 
 
-def test_the_first_table_has_what_stands_beside_the_joint_run(tree: Tree) -> None:
+def by_task(table: Table) -> dict[str, dict[str, Any]]:
+    titles = [column.title for column in table.headings]
+    return {own[0].name: dict(zip(titles, own, strict=True)) for own in table.rows}  # type: ignore[union-attr]
+
+
+def test_what_stands_beside_the_joint_run_is_in_a_table(tree: Tree) -> None:
     (joint, *_) = (one for one in tree["results"] if one["role"] == "joint")
     small = joint | {"role": "small_twin like", "kind": "small_twin"}
     small["metrics"] = {"like.auc": 0.98765}
     beside = {"trees": {"told": {}, "reasons": {}, "metrics": {"click.auc": 0.87654}}}
     changed = tree | {"results": [*tree["results"], small], "baselines": beside}
-    table = tables(page_of(changed))[0]
-    titles = [column.title for column in table.headings]
-    row = {own[0].name: dict(zip(titles, own, strict=True)) for own in table.rows}  # type: ignore[union-attr]
-    assert row["like"]["Smaller twin"] == "0.9877"
-    assert row["click"]["Trees"] == "0.8765"
-    assert row["like"]["Trees"] == "–"
+    first, second = map(by_task, tables(page_of(changed))[:2])
     own = tree["verdicts"]["tasks"][0]
-    assert row["click"]["Joint"] == f"{own['joint']:.4f}"
-    assert row["click"]["Twin"] == f"{own['twin']:.4f}"
-    assert row["click"]["Relative"] == own["relative"]["value"]
+    assert first["click"]["Relative"] == own["relative"]["value"]
+    assert first["click"]["Sharing"] == own["answer"]
+    assert second["like"]["Smaller twin"] == "0.9877"
+    assert second["click"]["Trees"] == "0.8765"
+    assert second["like"]["Trees"] == "–"
+    assert second["click"]["Joint"] == f"{own['joint']:.4f}"
+    assert second["click"]["Twin"] == f"{own['twin']:.4f}"
 
 
 def test_the_remedy_that_keeps_its_promise_stands_in_the_verdict(tree: Tree) -> None:

@@ -17,6 +17,7 @@ from polyrank.audit.page.reliability import reliability
 from polyrank.audit.page.remedies import remedies
 from polyrank.audit.page.sentence import sentence
 from polyrank.audit.page.tables import (
+    levels_table,
     reasons,
     runs_table,
     slices_table,
@@ -99,6 +100,7 @@ def _verdicts(found: Found) -> list[Block]:
         verdict_table(found),
         *reasons(found),
         *([forest(found)] if gains else []),
+        levels_table(found),
         _overall(found),
         *notices,
     ]

@@ -26,32 +26,57 @@ def is_bad(own: Verdict | Warned) -> bool:
 
 
 def verdict_table(found: Found) -> Table:
-    """A row a task."""
-    small = any(role.startswith("small_twin ") for role in found.roles())
-    beside = list(found.tree.get("baselines", {}))
-    table = [list(_cells(found, own, beside, small=small)) for own in found.judged]
+    """A row a task: what sharing does to it."""
+    table: list[list[Cell]] = [
+        [
+            found.colors.cell(own.task),
+            answer(own),
+            metric(own.metric),
+            size(own.gain.value, own.metric, signed=True),
+            bounds(own),
+            own.relative.value,
+            size(own.margin, own.metric),
+        ]
+        for own in found.judged
+    ]
     columns: list[str | Column] = [
         "Task",
         "Sharing",
         "Judged by",
-        *(Column(name, right=True) for name in ("Joint", "Twin")),
-        *([Column("Smaller twin", right=True)] if small else []),
-        *(Column(name.capitalize(), right=True) for name in beside),
         Column("Gain", right=True),
         Column(f"{found.confidence} interval", right=True),
-        Column("Margin", right=True),
         Column("Relative", _share),
-        Column("Checkpoint", right=True),
+        Column("Margin", right=True),
     ]
     marked = [place for place, own in enumerate(found.judged) if is_bad(own)]
     return Table(
         f"On the {found.part} part, means over seeds. Gain: joint run less twin, above 0 where "
         "sharing helps, whichever way the metric goes. Relative: as a share of the twin's lead "
-        "over chance (.5 of AUC, else 0). Checkpoint: what the joint run lost on "
-        "validation by keeping one step for all tasks.",
+        "over chance (.5 of AUC, else 0). Margin: the difference that matters.",
         columns,
         table,
         marked,
+    )
+
+
+def levels_table(found: Found) -> Table:
+    """A row a task: what was compared, and what is worth beating."""
+    small = any(role.startswith("small_twin ") for role in found.roles())
+    beside = list(found.tree.get("baselines", {}))
+    table = [list(_levels(found, own, beside, small=small)) for own in found.judged]
+    columns: list[str | Column] = [
+        "Task",
+        "Metric",
+        *(Column(name, right=True) for name in ("Joint", "Twin")),
+        *([Column("Smaller twin", right=True)] if small else []),
+        *(Column(name.capitalize(), right=True) for name in beside),
+        Column("Checkpoint", right=True),
+    ]
+    return Table(
+        "What was compared, and what stands beside it. Checkpoint: what the joint run lost on "
+        "validation by keeping one step for all tasks.",
+        columns,
+        table,
     )
 
 
@@ -59,12 +84,11 @@ def _share(value: float) -> str:
     return percent(value, signed=True)
 
 
-def _cells(
+def _levels(
     found: Found, own: Verdict | Warned, beside: list[str], *, small: bool
 ) -> Iterator[Cell]:
     name = own.metric
     yield found.colors.cell(own.task)
-    yield answer(own)
     yield metric(name)
     yield size(own.joint, name)
     yield size(own.twin, name)
@@ -73,10 +97,6 @@ def _cells(
     for baseline in beside:
         metrics = found.tree["baselines"][baseline]["metrics"]
         yield size(metrics.get(f"{own.task}.{name}"), name)
-    yield size(own.gain.value, name, signed=True)
-    yield bounds(own)
-    yield size(own.margin, name)
-    yield own.relative.value
     lost = found.comparison(own.task).checkpoint.values()
     yield size(fmean(lost) if lost else None, name)
 
