@@ -13,7 +13,8 @@
 ([2, 2, 3], [True, True, False])
 """
 
-from polyrank.data.batch import Batch, Ragged
+from polyrank.data.asked import AskedRows
+from polyrank.data.batch import Batch, Ragged, stacked
 from polyrank.data.cache import EncodedLog
 from polyrank.data.encoders import Encoders
 from polyrank.data.encoding.dwell import fit_thresholds
@@ -37,6 +38,7 @@ from polyrank.data.split import AnySplit, RandomSplit, TimeSplit, UserSplit
 __all__ = [
     "REFUSED",
     "AnySplit",
+    "AskedRows",
     "Batch",
     "Chunk",
     "EncodedLog",
@@ -63,5 +65,6 @@ __all__ = [
     "observed_mask",
     "open_log",
     "open_query",
+    "stacked",
     "values_observed",
 ]

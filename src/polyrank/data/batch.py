@@ -17,7 +17,7 @@ ragged feature.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -99,6 +99,31 @@ class Batch:
             else {role: dense(code) for role, code in self.groups.items()},
             extras={name: dense(value) for name, value in self.extras.items()},
         )
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """The rows of several batches of one layout, one after the other, without what only training
+    reads."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return Batch(
+        ids_BF=torch.cat([batch.ids_BF for batch in batches]),
+        numeric_BN=torch.cat([batch.numeric_BN for batch in batches]),
+        ragged={
+            name: Ragged(
+                values_V=torch.cat([batch.ragged[name].values_V for batch in batches]),
+                lengths_B=torch.cat([batch.ragged[name].lengths_B for batch in batches]),
+            )
+            for name in first.ragged
+        },
+        vectors={
+            name: torch.cat([batch.vectors[name] for batch in batches]) for name in first.vectors
+        },
+        extras={
+            name: torch.cat([batch.extras[name] for batch in batches]) for name in first.extras
+        },
+    )
 
 
 def _take_ragged(ragged: Ragged, rows_K: Tensor) -> Ragged:

@@ -29,6 +29,7 @@ from polyrank.scoring.off_policy import (
 from polyrank.scoring.off_policy_decisions import weights_of
 from polyrank.scoring.off_policy_log import Question
 from polyrank.scoring.order import SCORE, TERM, Order
+from polyrank.scoring.requests import Asked, RequestScorer
 from polyrank.scoring.scorer import PREFIX, Scorer
 from polyrank.scoring.slices import check_slices
 from polyrank.scoring.tuning import Then, Tuning, tune
@@ -38,6 +39,7 @@ __all__ = [
     "SCORE",
     "TERM",
     "TOP",
+    "Asked",
     "Engine",
     "Gains",
     "Judged",
@@ -45,6 +47,7 @@ __all__ = [
     "Order",
     "Question",
     "Replay",
+    "RequestScorer",
     "Scorer",
     "Then",
     "TorchEngine",

@@ -66,12 +66,13 @@ class Scorer:
         tables: Mapping[str, Path] | None = None,
     ) -> None:
         self.bundle = bundle
-        self._engine = engine or TorchEngine(bundle.model)
+        self.engine = engine or TorchEngine(bundle.model)
         self._table_files = tuple((tables or {}).values())
         self._tables = {**bundle.tables, **load_tables(bundle.schema, tables or {})}
         self._joins: dict[tuple[SideTable, ...], Join] = {}
         heads = bundle.model_config.heads
-        self._timed = frozenset(task for task, head in heads.items() if head.reads_length)
+        self.timed = frozenset(task for task, head in heads.items() if head.reads_length)
+        """The tasks whose head reads the length of what is watched."""
 
     @property
     def segment_columns(self) -> tuple[str, ...]:
@@ -238,12 +239,25 @@ class Scorer:
     def predict(self, chunk: pa.Table, *, further: bool = False) -> Predictions:
         """(N,) calibrated predictions by task for rows as a ``Reader`` gives them; see
         ``Engine.predict``."""
-        batch = self.bundle.encoders.encode(chunk, labels=False, lengths=self._timed)
-        predictions = self._engine.predict(batch, further=further)
+        batch = self.bundle.encoders.encode(chunk, labels=False, lengths=self.timed)
+        predictions = self.engine.predict(batch, further=further)
+        segments = {name: slice_values(chunk, name) for name in self.segment_columns}
+        return self.calibrated(predictions, segments)
+
+    def calibrated(
+        self, predictions: Predictions, columns: Mapping[str, NDArray[Any]]
+    ) -> Predictions:
+        """What the engine predicts, as probabilities that hold.
+
+        Args:
+            predictions: (N,) by task.
+            columns: (N,) by name, at least the ``segment_columns``.
+        """
+        curved = dict(predictions)
         for task, curve in self.bundle.calibration.items():
-            segment_N = None if curve.segment_by is None else slice_values(chunk, curve.segment_by)
-            predictions[task] = curve(predictions[task], segment_N)
-        return predictions
+            segment_N = None if curve.segment_by is None else columns[curve.segment_by]
+            curved[task] = curve(curved[task], segment_N)
+        return curved
 
     def _beside(self) -> dict[str, str]:
         """By "<task>.<name>", the quantities that heads predict beside.
@@ -308,7 +322,7 @@ class Scorer:
         """
         given = source.schema().names
         schema = self.bundle.schema
-        schema = schema if labels else without_lengths(schema, self._timed)
+        schema = schema if labels else without_lengths(schema, self.timed)
         contexts = context_uses(schema) if labels else ()
         schema = without_given(schema, self._tables, given, contexts)
         schema = without_missing_bias(schema, self._tables, given)
