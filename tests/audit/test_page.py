@@ -13,6 +13,7 @@ from polyrank.audit.page import write_page
 from polyrank.audit.page.compose import composed
 from polyrank.audit.page.found import read
 from polyrank.audit.page.sentence import sentence
+from polyrank.errors import ArtefactError
 from polyrank.pages import Figure, Page, Prose, Table
 from polyrank.pages.render import render
 from tests.audit.audited import Tree, audited, judged, renamed, warned
@@ -104,6 +105,13 @@ def test_a_partial_report_says_so(tree: Tree) -> None:
     assert "5 runs of 14 are missing" in found.verdict
     assert "Nothing could be compared" in found.verdict
     assert "gains" not in figures(found)
+
+
+def test_the_json_of_another_version_is_refused_with_what_to_do(tree: Tree) -> None:
+    """Such as one from before it held the courses of runs, which had no format."""
+    old = {key: value for key, value in tree.items() if key not in ("format", "courses")}
+    with pytest.raises(ArtefactError, match=r"audit\.json: .*format 1.*repeats no finished run"):
+        read(old)
 
 
 def test_every_gain_interval_and_seed_in_the_figure_is_the_audits(tree: Tree, page: Page) -> None:

@@ -24,8 +24,8 @@ from polyrank.evaluation import find_metric
 from polyrank.storage import jsonio
 from polyrank.storage.failures import storage_errors
 
-REPORT = "audit.json"
-"""In the audit's folder."""
+REPORT, FORMAT = "audit.json", 2
+"""In the audit's folder; what its keys mean, counted up when that changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
+            "format": FORMAT,
             "version of polyrank": __version__,
             "settings": self.audit.model_dump(mode="json"),
             "part": self.part,

@@ -29,6 +29,7 @@ def write_page(tree: Mapping[str, Any], folder: Path, *, figures: bool = False) 
         The page's path.
 
     Raises:
+        ArtefactError: The JSON is of another version.
         ConfigError: The extra ``report`` is not installed.
         StorageError: A file cannot be written.
     """

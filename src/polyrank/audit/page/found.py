@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from polyrank.audit.compared import Compared
 from polyrank.audit.courses import Course
 from polyrank.audit.evidence import Evidence
-from polyrank.audit.report import Comparison
+from polyrank.audit.report import FORMAT, REPORT, Comparison
 from polyrank.audit.transfer import Transfer
 from polyrank.audit.verdict import Verdict, Verdicts, Warned, Warnings
+from polyrank.errors import ArtefactError
 from polyrank.pages import TaskColors
 
 Tree = Mapping[str, Any]
@@ -104,7 +105,17 @@ class Found:
 
 
 def read(tree: Tree) -> Found:
-    """An audit's JSON."""
+    """An audit's JSON.
+
+    Raises:
+        ArtefactError: It is of another version.
+    """
+    if tree.get("format") != FORMAT:
+        raise ArtefactError(
+            f"the audit has format {tree.get('format', 1)}, and {FORMAT} is read",
+            where=REPORT,
+            hint="Run the same audit again: it writes this file anew and repeats no finished run.",
+        )
     verdicts = tree["verdicts"]
     kind = Warnings if verdicts and "caution" in verdicts else Verdicts
     return Found(

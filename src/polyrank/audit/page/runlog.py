@@ -102,4 +102,8 @@ def gates_of(records: Records, colors: TaskColors) -> list[Block]:
         for name, gate in last["gates"].items()
     ]
     columns: list[str | Column] = ["Gate", "Entropy, nats", "Mean weight of each expert"]
-    return [Table(f"On the rows of step {last['step']:,}.", columns, table)]
+    told = (
+        f"As the run logged them last, on the training rows of step {last['step']:,}; the bundle "
+        "keeps the weights of the best step, whose gates may be others."
+    )
+    return [Table(told, columns, table)]
