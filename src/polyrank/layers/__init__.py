@@ -15,6 +15,7 @@ row's result does not depend on the rows beside it if the rows are padded to a m
 (``pad_rows``) and the widths are multiples of 16.
 """
 
+from polyrank.layers.by_side import BySide, Sided
 from polyrank.layers.cost import Cost, cost_of
 from polyrank.layers.cross import CrossLayers
 from polyrank.layers.experts import PackedExperts
@@ -34,6 +35,7 @@ __all__ = [
     "ROW_MULTIPLE",
     "WIDTH_MULTIPLE",
     "Block",
+    "BySide",
     "Cost",
     "CrossLayers",
     "FlatTable",
@@ -43,6 +45,7 @@ __all__ = [
     "Owners",
     "PackedExperts",
     "ParallelLayers",
+    "Sided",
     "TargetAttention",
     "Tower",
     "cost_of",

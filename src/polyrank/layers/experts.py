@@ -91,7 +91,7 @@ class PackedExperts(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         """(B, in_width) to the experts' outputs, (B, E, H)."""
         dtype = _compute_dtype(x_BD)
-        if not self._written_out:
+        if not self._written_out or torch.compiler.is_exporting():
             return self._composed(x_BD.to(dtype))
         tensors = [tensor.to(dtype) for tensor in (x_BD, *self.weights, *self.biases)]
         if torch.is_grad_enabled():

@@ -78,12 +78,13 @@ class InputLayer(nn.Module):
     def __init__(self, layout: Layout, dim: int = 16) -> None:
         super().__init__()
         self.table = FlatTable(layout.num_rows, dim)
-        self._ragged = layout.ragged
+        self.ragged_columns = layout.ragged
         self.attention = nn.ModuleList(
             TargetAttention(dim, max_length=column.max_length)
             for column in layout.ragged
             if column.pooling == "attention"
         )
+        self._id_columns = layout.ids
         places = {column.name: place for place, column in enumerate(layout.ids)}
         self._targets = [
             places[_target(column)] for column in layout.ragged if column.pooling == "attention"
@@ -115,6 +116,39 @@ class InputLayer(nn.Module):
         self.blocks = _blocks(widths)
         self.width = padded_width(self.blocks[-1].stop if self.blocks else 0)
 
+    # What reading by side must know.
+
+    @property
+    def ragged_names(self) -> tuple[str, ...]:
+        """Of the lists, in the layout's order."""
+        return tuple(column.name for column in self.ragged_columns)
+
+    def ragged_of(self, side: Side) -> tuple[str, ...]:
+        """The lists whose pooled columns stand with ``side``."""
+        found = zip(self.ragged_names, self._ragged_sides, strict=True)
+        return tuple(name for name, own in found if own == side)
+
+    def side_of(self, column: RaggedColumn) -> Side:
+        """Where its pooled columns stand."""
+        return self._ragged_sides[self.ragged_columns.index(column)]
+
+    def vectors_of(self, side: Side) -> Sequence[str]:
+        """The vectors of ``side``."""
+        return self._vectors[SIDES.index(side)]
+
+    def counts_of(self, side: Side) -> tuple[int, int]:
+        """How many columns of ids and of numbers ``side`` has."""
+        place = SIDES.index(side)
+        return self._id_counts[place], self._numeric_counts[place]
+
+    def target_of(self, column: RaggedColumn) -> tuple[bool, int]:
+        """Whether the id that asks is the user's, and its place among the ids of the user's side or
+        among those of the item's and then the context's."""
+        target = _target(column)
+        user = [own.name for own in self._id_columns if own.side == "user"]
+        rest = [own.name for side in SIDES[1:] for own in self._id_columns if own.side == side]
+        return (True, user.index(target)) if target in user else (False, rest.index(target))
+
     @property
     def spec(self) -> InputSpec:
         """What stands above is told."""
@@ -143,7 +177,7 @@ class InputLayer(nn.Module):
 
     def _look_up(self, batch: Batch) -> tuple[Sequence[Tensor], list[Tensor]]:
         """The embedded id columns by side, and each ragged feature pooled."""
-        lists = [batch.ragged[column.name].values_V for column in self._ragged]
+        lists = [batch.ragged[column.name].values_V for column in self.ragged_columns]
         # A target is looked up again rather than selected: cheaper in the backward pass.
         targets = [batch.ids_BF[:, place] for place in self._targets]
         ids = [_ordered(batch.ids_BF, self._id_order).reshape(-1), *lists, *targets]
@@ -159,8 +193,8 @@ class InputLayer(nn.Module):
     def _pool(self, batch: Batch, rows: Sequence[Tensor]) -> list[Tensor]:
         """(B, D + 1) of each ragged feature; ``rows`` holds their entries, then the targets."""
         pooled: list[Tensor] = []
-        asking = iter(zip(self.attention, rows[len(self._ragged) :], strict=True))
-        for column, values_VD in zip(self._ragged, rows, strict=False):
+        asking = iter(zip(self.attention, rows[len(self.ragged_columns) :], strict=True))
+        for column, values_VD in zip(self.ragged_columns, rows, strict=False):
             lengths_B = batch.ragged[column.name].lengths_B
             if column.pooling == "mean":
                 pooled_BD = mean_pool(values_VD, lengths_B)
@@ -168,12 +202,12 @@ class InputLayer(nn.Module):
                 attend, target_BD = next(asking)
                 pooled_BD = attend(values_VD, lengths_B, target_BD)
             pooled.append(
-                torch.cat([pooled_BD, _length(lengths_B.to(pooled_BD.dtype), column)], dim=1)
+                torch.cat([pooled_BD, length_column(lengths_B.to(pooled_BD.dtype), column)], dim=1)
             )
         return pooled
 
 
-def _length(lengths_B: Tensor, column: RaggedColumn) -> Tensor:
+def length_column(lengths_B: Tensor, column: RaggedColumn) -> Tensor:
     """(B, 1): log(1 + n) from -MAX_LENGTH for no entry to MAX_LENGTH for the most."""
     share_B = torch.log1p(lengths_B) / log1p(column.max_length)
     return (MAX_LENGTH * (2 * share_B - 1))[:, None]

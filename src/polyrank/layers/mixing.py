@@ -24,7 +24,7 @@ def weighted_sums(weights_BTE: Tensor, x_BEH: Tensor) -> Tensor:
     Without gradients the bits of a sum do not depend on how many others there are, nor on terms of
     weight 0 behind its own: rows of zeros fill the product up to whole blocks.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_exporting():
         return torch.bmm(weights_BTE, x_BEH)
     num_sums = weights_BTE.shape[1]
     missing = padded_sums(num_sums, x_BEH.shape[1] * x_BEH.shape[2]) - num_sums
