@@ -1,0 +1,112 @@
+"""So many requests at work, so many waiting, and not one more.
+
+>>> import asyncio
+>>> from polyrank.serving.deadline import Deadline
+>>> async def one_place() -> tuple[int, int]:
+...     gate = Gate(places=1, queue=0)
+...     await gate.enter(Deadline.within(1.0))
+...     try:
+...         await gate.enter(Deadline.within(1.0))
+...     except Crowded:
+...         return gate.busy, gate.waiting
+...     return -1, -1
+>>> asyncio.run(one_place())
+(1, 0)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from polyrank.serving.deadline import Deadline
+
+
+class Crowded(Exception):
+    """Every place is taken and so is the queue."""
+
+
+class Gate:
+    """A bounded number of places and a bounded queue in front of them, first come first served.
+
+    Belongs to one event loop.
+
+    Args:
+        places: Requests at work at once, at least 1.
+        queue: Requests that may wait, at least 0.
+    """
+
+    def __init__(self, places: int, queue: int) -> None:
+        self.places = places
+        self.queue = queue
+        self.busy = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._line)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether one more would be turned away."""
+        return self.busy >= self.places and len(self._line) >= self.queue
+
+    async def enter(self, deadline: Deadline) -> None:
+        """Takes a place, waiting for it in the queue.
+
+        Raises:
+            Crowded: At once, where the queue is full.
+            TimeoutError: At the deadline; no place is held then.
+        """
+        if self.crowded:
+            raise Crowded
+        if self.busy < self.places:
+            self.busy += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                await turn
+        except (asyncio.CancelledError, TimeoutError):
+            self._give_up(turn)
+            raise
+
+    def leave(self) -> None:
+        """Hands the place to whoever has waited longest."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.busy -= 1
+
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if turn in self._line:
+            self._line.remove(turn)
+        elif not turn.cancelled():
+            self.leave()
+
+
+class Budget:
+    """Bytes that all requests together may hold.
+
+    Args:
+        limit: At least 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Whether ``size`` more bytes fit; where they do, they are held from now on."""
+        if self.held + size > self.limit:
+            return False
+        self.held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Frees what was taken."""
+        self.held -= size

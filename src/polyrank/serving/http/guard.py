@@ -1,0 +1,202 @@
+"""What stands between clients and an app: bounds, turns, deadlines, and failures of one shape."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from polyrank.serving.errors import RequestError
+from polyrank.serving.http.admission import Budget, Crowded, Gate
+from polyrank.serving.http.exchange import ClientGone, Exchange
+from polyrank.serving.http.failures import Headers, busy
+from polyrank.serving.http.finished import Report, unreported
+from polyrank.serving.http.limits import Limits
+from polyrank.serving.http.rates import Rates
+from polyrank.serving.http.readiness import Readiness
+from polyrank.serving.http.targets import METHODS, check_host, check_origin, check_path
+
+log = logging.getLogger("polyrank.serving")
+
+ALWAYS_ANSWERED = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
+"""Paths that are answered whatever the load."""
+_ALLOW: Headers = [(b"allow", ", ".join(METHODS).encode())]
+
+
+class Guard:
+    """An ASGI app around another one, which then sees only whole, bounded requests in their turn.
+
+    Args:
+        app: Any ASGI app; ``RequestError`` that it raises is answered with its status.
+        limits: The bounds.
+        exempt: Paths that need no turn and have no rate, such as health's.
+        readiness: While it is starting, all other paths are answered 503; while it is leaving,
+            connections are closed after their answer.
+        report: Called with every request that is over; must not block.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits | None = None,
+        *,
+        exempt: frozenset[str] = ALWAYS_ANSWERED,
+        readiness: Readiness | None = None,
+        report: Report = unreported,
+    ) -> None:
+        self.app = app
+        self.limits = limits or Limits()
+        self.readiness = readiness or Readiness()
+        self.report = report
+        self.gate = Gate(self.limits.max_requests, self.limits.queue_length)
+        self.budget = Budget(self.limits.max_buffered_bytes)
+        self.startup_error: Exception | None = None
+        self._exempt = frozenset(path.encode() for path in exempt)
+        self._hosts = frozenset(host.lower() for host in self.limits.allowed_hosts)
+        self._rates = _rates(self.limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or passes on the life of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(Exchange(scope, receive, send, self.limits, self.budget))
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            self.startup_error = error
+            raise
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._handle(exchange)
+        except RequestError as error:
+            await self._refuse(exchange, error)
+        except ClientGone:
+            exchange.gone = True
+        except asyncio.CancelledError:
+            await self._refuse(exchange, busy("the server is shutting down"))
+        except Exception:
+            log.exception("request %s failed", exchange.request_id)
+            await self._refuse(exchange, RequestError(500, "internal error"))
+        finally:
+            exchange.release()
+            self.report(exchange.finished())
+
+    async def _refuse(self, exchange: Exchange, error: RequestError) -> None:
+        exchange.answer.headers = self._own_headers(exchange)
+        await exchange.answer.refuse(error, _ALLOW if error.status == 405 else None)
+
+    def _own_headers(self, exchange: Exchange) -> Headers:
+        headers = [
+            (b"x-request-id", exchange.request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        if exchange.unread or self.readiness.leaving:
+            headers.append((b"connection", b"close"))
+        return headers
+
+    async def _handle(self, exchange: Exchange) -> None:
+        self._check(exchange)
+        if exchange.raw_path in self._exempt:
+            await exchange.read()
+            await self._ask(exchange)
+            return
+        self._admit(exchange)
+        await exchange.read()
+        await self._take_turn(exchange)
+        try:
+            await self._in_time(exchange)
+        finally:
+            self.gate.leave()
+
+    def _check(self, exchange: Exchange) -> None:
+        """What can be decided on the headers alone."""
+        if exchange.method not in METHODS:
+            raise RequestError(405, "no such method here")
+        check_path(exchange.raw_path)
+        check_host(exchange.headers, self._hosts)
+        check_origin(exchange.headers)
+        exchange.check_framing()
+        exchange.check_content()
+        exchange.start_deadline()
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Turns away before anything is read what would be turned away after it."""
+        if self.readiness.starting:
+            raise busy("the server is starting")
+        client = exchange.scope.get("client")
+        if self._rates is not None and client is not None:
+            wait = self._rates.wait(client[0], time.monotonic())
+            if wait > 0:
+                raise RequestError(429, "too many requests", retry_after=math.ceil(wait))
+        if self.gate.crowded:
+            raise busy("too many requests are waiting")
+
+    async def _take_turn(self, exchange: Exchange) -> None:
+        arrived = time.monotonic()
+        try:
+            if self.gate.busy < self.gate.places:
+                await self.gate.enter(exchange.deadline)
+            else:
+                await self._queue(exchange)
+        except Crowded:
+            raise busy("too many requests are waiting") from None
+        except TimeoutError:
+            raise RequestError(504, "the deadline passed while the request waited") from None
+        exchange.stages["queue"] = time.monotonic() - arrived
+
+    async def _queue(self, exchange: Exchange) -> None:
+        """Waits for a place, or for the client to lose patience."""
+        turn = asyncio.ensure_future(self.gate.enter(exchange.deadline))
+        left = asyncio.ensure_future(exchange.left())
+        entered = False
+        try:
+            await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                raise ClientGone
+            turn.result()
+            entered = True
+        finally:
+            turn.cancel()
+            left.cancel()
+            outcome, _ = await asyncio.gather(turn, left, return_exceptions=True)
+            if outcome is None and not entered:
+                self.gate.leave()
+
+    async def _in_time(self, exchange: Exchange) -> None:
+        """Lets the app work; past the deadline the client is told, the place is kept till it ends.
+
+        What is dropped still costs, so it still counts.
+        """
+        if exchange.deadline.expired():
+            raise RequestError(504, "the deadline passed while the request waited")
+        await exchange.decode()
+        work = asyncio.ensure_future(self._ask(exchange))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=exchange.deadline.remaining())
+            if not done:
+                late = RequestError(504, "the deadline passed while the answer was computed")
+                await self._refuse(exchange, late)
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _ask(self, exchange: Exchange) -> None:
+        exchange.answer.headers = self._own_headers(exchange)
+        await self.app(exchange.scope, exchange.receive, exchange.answer.send)
+        await exchange.answer.conclude()
+
+
+def _rates(limits: Limits) -> Rates | None:
+    if limits.rate_per_second is None:
+        return None
+    return Rates(limits.rate_per_second, limits.rate_burst, limits.rate_clients)

@@ -1,0 +1,234 @@
+"""One connection: uvicorn's HTTP/1.1, with an end to everybody's patience."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from uvicorn.server import ServerState
+
+from polyrank.serving.errors import RequestError
+from polyrank.serving.http.failures import busy, error_body, error_headers
+from polyrank.serving.http.finished import NO_ROUTE, Finished
+from polyrank.serving.http.guard import Guard
+from polyrank.serving.http.identity import request_id
+from polyrank.serving.http.limits import Limits
+from polyrank.serving.http.patience import PatientTransport
+from polyrank.serving.http.strict import StrictConnection
+
+LAST_CALL_SECONDS = 0.25
+"""For which a connection without a request stays open after the server stopped accepting."""
+_SPARE_CONNECTIONS = 16
+"""Above the bound, that are told so before they are closed."""
+
+
+class GuardedConfig(uvicorn.Config):
+    """uvicorn's configuration for a guarded app.
+
+    Args:
+        guard: The app.
+        max_connections: That may be open at once.
+    """
+
+    def __init__(self, guard: Guard, *, max_connections: int, backlog: int) -> None:
+        self.guard = guard
+        self.max_connections = max_connections
+        limits = guard.limits
+        super().__init__(
+            guard,
+            http=GuardedProtocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=backlog,
+            timeout_keep_alive=math.ceil(limits.idle_seconds) + 1,
+            timeout_graceful_shutdown=math.ceil(limits.drain_seconds),
+        )
+
+
+class GuardedProtocol(H11Protocol):
+    """A connection whose client must send its headers, read its answers and leave in time."""
+
+    conn: StrictConnection
+    config: GuardedConfig
+
+    def __init__(
+        self,
+        config: GuardedConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = StrictConnection(config.guard.limits)
+        self._began = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._awaits_headers = False
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._discarded = 0
+        self._refused = False
+        self._patient: PatientTransport
+
+    @property
+    def _limits(self) -> Limits:
+        return self.config.guard.limits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the clock of the first request, or says that there is no room."""
+        transport.set_write_buffer_limits(high=0)
+        self._patient = PatientTransport(
+            transport, is_sending=self._is_sending, seconds=self._limits.linger_seconds
+        )
+        super().connection_made(self._patient)
+        num_over = len(self.connections) - self.config.max_connections
+        if num_over > _SPARE_CONNECTIONS:
+            transport.abort()
+        elif num_over > 0:
+            self._refuse(busy("too many connections are open"))
+        else:
+            self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on; what a refused client still sends is counted and dropped."""
+        if self._patient.is_closing():
+            self._discarded += len(data)
+            if self._discarded > self._limits.max_body_bytes:
+                self._patient.abort()
+            return
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells the app, if it is at work, that nobody waits."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.scope["state"]["gone"] = True
+        self._stop_timer()
+        self.resume_writing()
+        self._patient.lost()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Starts the clock of the next request."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self._limits.write_seconds, self._patient.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read all there was."""
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def shutdown(self) -> None:
+        """Answers what was asked; a request that is on its way still comes through."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+        elif self.conn.is_between_requests:
+            self._await(LAST_CALL_SECONDS, self._say_goodbye)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP, or too much of it."""
+        self._refuse(self.conn.refusal or RequestError(400, msg))
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _is_sending(self) -> bool:
+        return self._refused or self.conn.is_sending
+
+    def _watch(self) -> None:
+        """Sets the clock that fits what the client has to do next."""
+        if self._patient.is_closing() or not self.conn.is_between_requests:
+            self._stop_timer()
+        elif self.conn.num_waiting_bytes:
+            if not self._awaits_headers:
+                self._await_headers()
+        elif not self._awaits_headers or self.cycle is not None:
+            self._await(self._limits.idle_seconds, self._say_goodbye)
+
+    def _await_headers(self) -> None:
+        self._began = time.monotonic()
+        self._await(self._limits.header_seconds, self._headers_too_slow)
+        self._awaits_headers = True
+
+    def _await(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, then)
+
+    def _stop_timer(self) -> None:
+        self._awaits_headers = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _say_goodbye(self) -> None:
+        self.conn.send(h11.ConnectionClosed())
+        self._patient.close()
+
+    def _headers_too_slow(self) -> None:
+        if self.conn.num_waiting_bytes:
+            self._refuse(RequestError(408, "the headers were sent too slowly"))
+        else:
+            self._patient.close()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answers on the connection's own account and closes it."""
+        self._stop_timer()
+        self._refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._silence_cycle(error.status)
+            if self.conn.our_state is not h11.SEND_RESPONSE:
+                self._patient.abort()
+                return
+        name = request_id([])
+        body = error_body(error.message)
+        headers = [
+            *error_headers(error.status, body, error.retry_after),
+            (b"x-request-id", name.encode()),
+            (b"connection", b"close"),
+        ]
+        reason = STATUS_PHRASES[error.status]
+        answer = (
+            h11.Response(status_code=error.status, headers=headers, reason=reason),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        )
+        self._patient.write(b"".join(self.conn.send(event) for event in answer))
+        self._patient.close()
+        self._report(name, error.status, len(body))
+
+    def _silence_cycle(self, status: int) -> None:
+        """The app, waiting for the rest of a body that will not come, is told it is over."""
+        self.cycle.scope["state"]["refused"] = status
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+    def _report(self, name: str, status: int, num_bytes: int) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        self.config.guard.report(
+            Finished(
+                request_id=name,
+                method=NO_ROUTE,
+                route=NO_ROUTE,
+                status=status,
+                seconds=time.monotonic() - self._began,
+                bytes_out=num_bytes,
+            )
+        )

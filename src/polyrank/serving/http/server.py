@@ -1,0 +1,164 @@
+"""The life of the process: listen, serve, be told to leave, serve on for a while, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+
+from polyrank.errors import PolyrankError
+from polyrank.serving.deadline import Deadline
+from polyrank.serving.http.guard import Guard
+from polyrank.serving.http.protocol import GuardedConfig
+from polyrank.serving.http.sockets import (
+    BACKLOG,
+    affordable_connections,
+    max_accepts,
+    num_files,
+    url_of,
+)
+
+log = logging.getLogger("polyrank.serving")
+
+CUT = 1
+"""Exit code where requests did not end in the time there was to drain."""
+_SIGNALLED = 128
+_LAST_RESORT_SECONDS = 2.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, leaving politely.
+
+    Args:
+        guard: The app.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        config = GuardedConfig(
+            guard,
+            max_connections=affordable_connections(guard.limits.max_connections),
+            backlog=max_accepts(num_files()),
+        )
+        super().__init__(config)
+        self.guard = guard
+        self.num_cut = 0
+        self._grace = Deadline.never()
+        self._quiet = Deadline.within(0.0)
+        seconds = guard.limits.drain_seconds + _LAST_RESORT_SECONDS
+        self._last_resort = threading.Timer(seconds, os._exit, args=(CUT,))
+        self._last_resort.daemon = True
+
+    def leave(self) -> None:
+        """Says that the process is not ready any more; after the grace time it drains and ends."""
+        self.guard.readiness.leave()
+        self._grace = Deadline.within(self.guard.limits.grace_seconds)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal is a request, the second an order."""
+        if self.guard.readiness.leaving:
+            os._exit(_SIGNALLED + sig)
+        self.leave()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the app, then listens."""
+        asyncio.get_running_loop().set_exception_handler(self._note)
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop accepting."""
+        return await super().on_tick(counter) or self._grace.expired()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops accepting and drains."""
+        self.guard.readiness.leave()
+        if threading.current_thread() is threading.main_thread():
+            self._last_resort.start()
+        await super().shutdown(sockets)
+        self.num_cut = len(self.server_state.tasks)
+
+    def ended(self) -> int:
+        """The exit code, once nothing runs any more."""
+        self._last_resort.cancel()
+        log.info("ended, requests cut: %d", self.num_cut)
+        return CUT if self.num_cut else 0
+
+    def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """What the event loop stumbled over, such as a lack of file descriptors, now and then."""
+        if self._quiet.expired():
+            self._quiet = Deadline.within(1.0)
+            log.error("%s: %r", context.get("message"), context.get("exception"))
+
+
+def run(guard: Guard, listener: socket.socket) -> int:
+    """Serves until SIGTERM or SIGINT; to be called in the main thread of a process.
+
+    After the signal readiness says no at once, and answers close their connections; requests are
+    taken for ``grace_seconds`` more, then nothing is accepted, and what was taken has
+    ``drain_seconds`` to end. A second signal ends the process on the spot.
+
+    Args:
+        guard: The app.
+        listener: Of ``bind``; closed at the end.
+
+    Returns:
+        The exit code: 0, or ``CUT`` where requests were cut.
+
+    Raises:
+        PolyrankError: The app did not start; its own error, where it is one of these.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server = Server(guard)
+    log.info("listening at %s", url_of(listener))
+    with listener:
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:
+            raise _did_not_start(guard) from guard.startup_error
+    return server.ended()
+
+
+@contextlib.contextmanager
+def serving(guard: Guard, listener: socket.socket) -> Iterator[Server]:
+    """A server in a thread of this process, for notebooks and tests; drains at the end.
+
+    Args:
+        guard: The app.
+        listener: Of ``bind``; closed at the end.
+
+    Raises:
+        PolyrankError: The app did not start; its own error, where it is one of these.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server = Server(guard)
+    thread = threading.Thread(target=_run_quietly, args=(server, listener), daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() and not server.started:
+            thread.join(0.005)
+        if not server.started:
+            raise _did_not_start(guard) from guard.startup_error
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def _run_quietly(server: Server, listener: socket.socket) -> None:
+    with contextlib.suppress(SystemExit):
+        server.run(sockets=[listener])
+
+
+def _did_not_start(guard: Guard) -> PolyrankError:
+    if isinstance(guard.startup_error, PolyrankError):
+        return guard.startup_error
+    return PolyrankError(f"the server did not start: {guard.startup_error!r}")
