@@ -1,0 +1,77 @@
+"""One answered request, as the server hands it to the log.
+
+Shapes: N candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.schema import Schema
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What was asked and answered. Nothing of it may change once it is handed over."""
+
+    request: str
+    """The request's id."""
+    at: datetime
+    """When it came; with a time zone."""
+    model: str
+    version: str
+    """Of the bundle that answered."""
+    schema: Schema
+    """That bundle's."""
+    rows: pa.Table
+    """N candidates: keys, features and context, given or joined, as the scorer read them."""
+    predictions: Mapping[str, Floats]
+    """By task (N,), as answered; NaN where none could be made."""
+    context: tuple[str, ...] = ()
+    """Columns that calibration, value model and demotion read beside predictions
+    (``Scorer.segment_columns``, ``Order.columns``)."""
+    score_N: Floats | None = None
+    """Null: the request asked for predictions alone."""
+    position_N: NDArray[np.int64] | None = None
+    """Rank, from 1; null as ``score_N``."""
+    num_shown: int | None = None
+    """How many of the first ranks were answered; null: all."""
+    value_version: int | None = None
+    """Of the value model."""
+    profile: str | None = None
+    """The value-model profile."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """By name: the value model's weights as they were applied, drawn ones if they are drawn."""
+    propensity_N: Floats | None = None
+    """The chance of each candidate at its place given those above; null: 1, nothing was drawn."""
+    degraded: tuple[str, ...] = ()
+    """What was not as it should be, such as ``features:timeout``."""
+
+
+def is_sampled(request: str, share: float) -> bool:
+    """Whether a request belongs to a sample: the same answer on every machine.
+
+    >>> sum(is_sampled(f"request-{number}", 0.25) for number in range(4000))
+    984
+    """
+    digest = hashlib.blake2b(request.encode(), digest_size=8, person=b"prediction-log").digest()
+    place: int = int.from_bytes(digest, "big")
+    return place < share * 2.0**64
+
+
+def size_of(answer: Answer) -> int:
+    """About how many bytes it holds."""
+    arrays: list[Any] = [*answer.predictions.values(), answer.score_N, answer.position_N]
+    arrays.append(answer.propensity_N)
+    beside: int = sum(array.nbytes for array in arrays if array is not None)
+    return int(answer.rows.nbytes) + beside
