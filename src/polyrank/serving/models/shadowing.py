@@ -1,0 +1,197 @@
+"""A second version beside the first: in its shadow, or answering a share of requests.
+
+Shapes: N candidates of a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyrank.serving.errors import RequestError
+from polyrank.serving.models.comparison import Comparison
+from polyrank.serving.models.served import Served
+
+Floats = NDArray[np.float64]
+Mode = Literal["shadow", "canary"]
+Score: TypeAlias = Callable[[Served], Floats]
+"""Scores a request's candidates by a version, in the order in which they were asked."""
+MAX_ERRORS = 10
+"""Of a canary: after these it answers no more."""
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RequestError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def chosen(request_id: str, share: float, salt: str) -> bool:
+    """Whether a request is among a share of all; the same one always is, or never."""
+    data = f"{salt}\n{request_id}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2.0**64
+
+
+class Background:
+    """One thread that does what may wait, and drops what would pile up.
+
+    Args:
+        size: How much may wait.
+        failed: Told of what failed.
+    """
+
+    def __init__(self, size: int, failed: Callable[[str], None]) -> None:
+        self._failed = failed
+        self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(max(1, size))
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._thread.start()
+
+    def offer(self, work: Callable[[], None]) -> bool:
+        """Have it done some time; False where too much waits. Never waits itself."""
+        try:
+            self._waiting.put_nowait(work)
+        except queue.Full:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Do nothing more; what runs is left to itself."""
+        self._closed.set()
+        self.offer(lambda: None)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            work = self._waiting.get()
+            if self._closed.is_set():
+                return
+            try:
+                work()
+            except _FAILURES as error:
+                self._failed(type(error).__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shadowing:
+    """Two versions of a model, of which the second is compared with the first.
+
+    ``shadow``: the first answers, and the second scores a share of requests afterwards.
+    ``canary``: the second answers that share, and the first scores it afterwards; after
+    ``MAX_ERRORS`` failures of the second the first answers all.
+    """
+
+    primary: Served
+    second: Served
+    share: float
+    """Of requests, 0 to 1."""
+    mode: Mode
+    comparison: Comparison
+    background: Background
+
+    @classmethod
+    def start(
+        cls, primary: Served, second: Served, share: float, mode: Mode = "shadow", size: int = 64
+    ) -> Shadowing:
+        """Begin to compare.
+
+        Args:
+            primary: What answers.
+            second: What may answer one day.
+            share: Of requests, above 0, at most 1.
+            mode: As of the class.
+            size: Requests that may wait to be compared.
+
+        Raises:
+            RequestError: 400, the share is none, or there is nothing to compare.
+        """
+        if not 0.0 < share <= 1.0:
+            raise RequestError(400, f"`share` must be above 0 and at most 1, got {share}")
+        if primary.version == second.version:
+            raise RequestError(400, f"version {second.version} answers already")
+        comparison = Comparison()
+        return cls(
+            primary=primary,
+            second=second,
+            share=share,
+            mode=mode,
+            comparison=comparison,
+            background=Background(size, comparison.error),
+        )
+
+    def chosen(self, request_id: str) -> bool:
+        """Whether a request is among the share."""
+        return chosen(request_id, self.share, self.second.content)
+
+    def pick(self, request_id: str) -> Served:
+        """Which version answers a request."""
+        canary = self.mode == "canary" and self.comparison.errors < MAX_ERRORS
+        return self.second if canary and self.chosen(request_id) else self.primary
+
+    def compare(
+        self, request_id: str, answered: Served, scores_N: Floats, seconds: float, score: Score
+    ) -> None:
+        """Have the other version score a request that was answered, if it is among the share.
+
+        It returns at once, and whatever becomes of the comparison touches no answer.
+
+        Args:
+            request_id: Of the request.
+            answered: The version that answered it.
+            scores_N: Its scores.
+            seconds: That it took.
+            score: Scores the same request by another version.
+        """
+        pair = {id(self.primary): self.second, id(self.second): self.primary}
+        other = pair.get(id(answered))
+        if other is None or not self.chosen(request_id):
+            return
+
+        def work() -> None:
+            began = time.perf_counter()
+            others_N = np.asarray(score(other), dtype=np.float64)
+            took = time.perf_counter() - began
+            if answered is self.second:
+                self.comparison.add(others_N, scores_N, took, seconds)
+            else:
+                self.comparison.add(scores_N, others_N, seconds, took)
+
+        if not self.background.offer(work):
+            self.comparison.skip()
+
+    def failed(self, kind: str) -> None:
+        """Tell that the second version failed to answer; the first one then answers."""
+        self.comparison.error(kind)
+
+    def with_pair(self, primary: Served, second: Served) -> Shadowing:
+        """The same comparison, after value models changed."""
+        return replace(self, primary=primary, second=second)
+
+    def close(self) -> None:
+        """Compare no more."""
+        self.background.close()
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "mode": self.mode,
+            "share": self.share,
+            "primary": self.primary.version,
+            "second": self.second.version,
+            "halted": self.mode == "canary" and self.comparison.errors >= MAX_ERRORS,
+            **self.comparison.summary(),
+        }

@@ -1,0 +1,127 @@
+"""What changes a model without a new bundle: value models, which version answers, comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from polyrank.errors import ConfigError, DataError, StorageError
+from polyrank.fusion import parse_value_model
+from polyrank.scoring import Order
+from polyrank.serving.errors import RequestError
+from polyrank.serving.models.history import Changes, Profile
+from polyrank.serving.models.profiles import check_fits
+from polyrank.serving.models.rules import WHERE, check_rules
+from polyrank.serving.models.served import Served
+from polyrank.serving.models.shadowing import Mode, Shadowing
+from polyrank.serving.models.shelf import Shelf
+from polyrank.serving.models.sources import NAME
+
+MAX_BY = 200
+
+
+def set_value_model(
+    shelf: Shelf,
+    profile: str,
+    tree: Mapping[str, Any],
+    *,
+    by: str,
+    expected_version: int | None,
+) -> Served:
+    """Rank a profile by another value model from now on; see ``Catalog.set_value_model``."""
+    if not NAME.fullmatch(profile):
+        raise RequestError(400, f"a profile cannot be named {profile[:64]!a}")
+
+    def how(changes: Changes) -> Changes:
+        history = changes.profiles.get(profile, Profile())
+        _check_expected(profile, history, expected_version)
+        most = shelf.settings.rules.max_profiles
+        if profile not in changes.profiles and len(changes.profiles) >= most:
+            raise ConfigError(f"there are {most} profiles already", hint="Set one of them.")
+        extended = history.extended(model, demotion, by[:MAX_BY])
+        return changes.with_profile(profile, extended)
+
+    try:
+        model, demotion = parse_value_model(tree, where=WHERE)
+        check_rules(model, demotion, shelf.settings.rules)
+        with shelf.swap:
+            line = shelf.serving()
+            order = Order(schema=line.serving.bundle.schema, model=model, demotion=demotion)
+            check_fits(line.serving.bundle, order, line.versions[line.default].predictions)
+            return _changed(shelf, how)
+    except (ConfigError, DataError) as error:
+        raise RequestError(400, str(error)) from error
+
+
+def roll_back(shelf: Shelf, profile: str, *, expected_version: int | None) -> Served:
+    """Rank a profile as before; see ``Catalog.rollback``."""
+
+    def how(changes: Changes) -> Changes:
+        history = changes.profile(profile)
+        _check_expected(profile, history, expected_version)
+        return changes.with_profile(profile, history.rolled_back())
+
+    try:
+        with shelf.swap:
+            return _changed(shelf, how)
+    except ConfigError as error:
+        raise RequestError(400, str(error)) from error
+
+
+def pin(shelf: Shelf, version: str | None) -> Served:
+    """Answer by one version, or by the newest; see ``Catalog.pin``."""
+    with shelf.swap:
+        if version is not None:
+            if shelf.source.kind != "versions":
+                raise RequestError(400, f"model {shelf.name!r} is one bundle, not a folder of them")
+            shelf.serving().take(version, None)
+        return _changed(shelf, lambda changes: changes.with_pinned(version))
+
+
+def shadow(shelf: Shelf, version: str, share: float, mode: Mode) -> Shadowing:
+    """Compare a version with the one that answers; see ``Catalog.shadow``."""
+    with shelf.swap:
+        line = shelf.serving()
+        found = Shadowing.start(
+            line.serving, line.take(version, None), share, mode, shelf.settings.shadow_queue
+        )
+        shelf.compare(found)
+        return found
+
+
+def cancel(shelf: Shelf) -> dict[str, Any]:
+    """Compare no more; see ``Catalog.cancel``."""
+    with shelf.swap:
+        found = shelf.serving().shadow
+        if found is None:
+            raise RequestError(404, f"nothing is compared for model {shelf.name!r}")
+        shelf.compare(None)
+        return found.summary()
+
+
+def promote(shelf: Shelf) -> dict[str, Any]:
+    """Answer by the second version; see ``Catalog.promote``."""
+    with shelf.swap:
+        found = shelf.serving().shadow
+        if found is None:
+            raise RequestError(404, f"nothing is compared for model {shelf.name!r}")
+        pin(shelf, found.second.version)
+        return found.summary()
+
+
+def _changed(shelf: Shelf, how: Callable[[Changes], Changes]) -> Served:
+    """Keep a change, then swap it in: what was answered for is never lost."""
+    shelf.serving()
+    try:
+        shelf.apply(shelf.store.change(how))
+    except StorageError as error:
+        told = "the change could not be kept, so all is as before: see the server's log"
+        raise RequestError(503, told, retry_after=10) from error
+    return shelf.serving().serving
+
+
+def _check_expected(profile: str, history: Profile, expected: int | None) -> None:
+    if expected is not None and expected != history.current:
+        raise RequestError(
+            409, f"profile {profile!r} is at version {history.current}, not {expected}: look again"
+        )
