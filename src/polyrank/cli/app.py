@@ -17,6 +17,7 @@ from polyrank.cli.demo import demo
 from polyrank.cli.estimate import estimate
 from polyrank.cli.evaluate import evaluate
 from polyrank.cli.explain import explain
+from polyrank.cli.features import features
 from polyrank.cli.fuse import fuse
 from polyrank.cli.init import init
 from polyrank.cli.report import report
@@ -58,6 +59,7 @@ _VERBS = (
 )
 for verb in _VERBS:
     app.command()(verb)
+app.add_typer(features, name="features")
 
 # A wrong word on the command line. typer names only this subclass of it.
 _UsageFault: Any = typer.BadParameter.__mro__[2]

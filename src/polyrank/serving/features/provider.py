@@ -1,0 +1,136 @@
+"""The columns of all side tables by id, as the offline join would have added them.
+
+Shapes: N rows of a request, R distinct ids among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.errors import ConfigError, suggest
+from polyrank.schema import Schema
+from polyrank.serving.deadline import Deadline
+from polyrank.serving.features.counts import Counts
+from polyrank.serving.features.opening import open_store
+from polyrank.serving.features.settings import MemoryStoreSettings, StoreSettings
+from polyrank.serving.features.side import Side
+from polyrank.serving.features.store import FeatureStore, Reason
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A request's rows with all that is known of their ids."""
+
+    table: pa.Table
+    """(N rows) What was given, then the columns of the side tables that it lacked."""
+    known: Mapping[str, NDArray[np.bool_]]
+    """By side table that was asked: (N,) whether it has a row of the id."""
+    degraded: Mapping[str, Reason]
+    """By side table that gave defaults: why."""
+
+
+class Provider:
+    """The side tables of one bundle, each in its store; any number of threads may use it at once.
+
+    Args:
+        schema: The bundle's.
+        tables: The bundle's; their columns and types count.
+        stores: By side table, as ``open_store`` gives them.
+    """
+
+    def __init__(
+        self, schema: Schema, tables: Mapping[str, pa.Table], stores: Mapping[str, FeatureStore]
+    ) -> None:
+        self._stores = dict(stores)
+        self._sides = [Side(side, schema, tables[side.name].schema) for side in schema.tables]
+
+    @classmethod
+    def open(
+        cls,
+        schema: Schema,
+        tables: Mapping[str, pa.Table],
+        settings: Mapping[str, StoreSettings],
+    ) -> Provider:
+        """The provider of a bundle.
+
+        Args:
+            schema: The bundle's.
+            tables: The bundle's.
+            settings: By side table; those not named are in memory, as in ``tables``.
+
+        Raises:
+            ConfigError: A table that the schema does not declare, or a file that is not there.
+            ArtefactError: A store holds other columns than the bundle reads.
+        """
+        for name in settings:
+            if name not in tables:
+                raise ConfigError(
+                    f"the schema declares no side table {name!r}", hint=suggest(name, tables)
+                )
+        stores: dict[str, FeatureStore] = {}
+        try:
+            for side in schema.tables:
+                given = settings.get(side.name, MemoryStoreSettings())
+                stores[side.name] = open_store(given, side, schema, tables[side.name])
+        except BaseException:
+            for store in stores.values():
+                store.close()
+            raise
+        return cls(schema, tables, stores)
+
+    def complete(self, table: pa.Table, deadline: Deadline) -> Completed:
+        """The table with the columns of every side table that it has not all of.
+
+        A column that is given stays. Ids are read as the offline join reads them: values declared
+        missing are null, and null is unknown.
+
+        Args:
+            table: (N rows) With the key columns of the side tables it lacks columns of.
+            deadline: Of all stores together; they are asked one after the other.
+
+        Raises:
+            DataError: A key column is missing, or of another kind than the table's key.
+        """
+        known: dict[str, NDArray[np.bool_]] = {}
+        degraded: dict[str, Reason] = {}
+        for side in self._sides:
+            lacking = [name for name in side.columns if name not in table.column_names]
+            if not lacking:
+                continue
+            ids, row_N = _distinct(side.keys_in(table))
+            fetched = self._stores[side.name].fetch(ids, deadline)
+            if fetched.degraded is not None:
+                degraded[side.name] = fetched.degraded
+            known[side.name] = np.append(fetched.known_N, np.False_)[row_N]
+            found = fetched.table.select(lacking).take(pa.array(row_N, mask=row_N < 0))
+            given = table.schema
+            for name in lacking:
+                table = table.append_column(name, side.agreeing(name, found.column(name), given))
+        return Completed(table, known, degraded)
+
+    def counts(self) -> dict[str, Counts]:
+        """By side table, what was counted since it was opened; ids that repeat within a request
+        count once."""
+        return {name: store.counts for name, store in self._stores.items()}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """By side table, kind and state of its store."""
+        return {name: store.describe() for name, store in self._stores.items()}
+
+    def close(self) -> None:
+        """Close every store, as soon as nobody is using it."""
+        for store in self._stores.values():
+            store.close()
+
+
+def _distinct(keys: Any) -> tuple[Any, NDArray[np.int64]]:
+    """(R,) The ids that are not null, and (N,) which of them each row has, -1 where null."""
+    encoded = keys.dictionary_encode()
+    row_N = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary, row_N.astype(np.int64)

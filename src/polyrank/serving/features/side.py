@@ -1,0 +1,84 @@
+"""How the rows of a request and one side table are put together, by the rules of the offline join.
+
+``data.join`` and ``data.plan`` are those rules; scoring with columns from here and with a join
+there gives the same bits, which is a law of the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from polyrank.data.arrays import is_text, plain, plain_type
+from polyrank.data.casts import cast
+from polyrank.data.roles import Use, feature_uses, gather
+from polyrank.data.types import canonical, refusal
+from polyrank.errors import DataError, suggest
+from polyrank.schema import Schema, SideTable
+
+_TEXT_LISTS = pa.large_list(pa.large_string())
+
+
+class Side:
+    """One side table of a schema.
+
+    Args:
+        side: Its declaration.
+        schema: Whose features say how the columns are read.
+        columns: Names and types of the table's columns, the key among them.
+    """
+
+    def __init__(self, side: SideTable, schema: Schema, columns: Any) -> None:
+        self.name = side.name
+        self.columns = tuple(name for name in columns.names if name != side.key)
+        """What the table adds."""
+        self._on = side.on
+        self._key = side.key
+        self._key_type = columns.field(side.key).type
+        own = {side.on: [Use("id", f"key of table {side.name!r}")]}
+        self._wanted = gather(schema, [feature_uses(schema, bias=False), own])
+
+    def keys_in(self, table: pa.Table) -> Any:
+        """(N,) The ids that rows are looked up by, null where there is none.
+
+        A value that is no id (2.5) is null: the scorer refuses its row.
+
+        Raises:
+            DataError: The column is missing, or of another kind than the key.
+        """
+        if self._on not in table.column_names:
+            raise DataError(
+                f"lacks column {self._on!r} (key of table {self.name!r})",
+                where="candidates",
+                hint=suggest(self._on, table.column_names),
+            )
+        column, wanted = table.column(self._on), self._wanted[self._on]
+        for use in wanted.uses:
+            if (reason := refusal(use, column.type)) is not None:
+                raise DataError(f"column {self._on!r} {reason[0]}", hint=reason[1])
+        dtype = canonical(wanted, [column.type])
+        if dtype not in (self._key_type, pa.null()):
+            raise DataError(
+                f"column {self._on!r} is {dtype}, and the key {self._key!r} of table "
+                f"{self.name!r} is {self._key_type}: no row would be found",
+                hint="Give both the same type.",
+            )
+        keys, _ = cast(column, wanted, dtype)
+        return keys if keys.type == self._key_type else keys.cast(self._key_type)
+
+    def agreeing(self, name: str, column: Any, given: Any) -> Any:
+        """A column of the table; ids split from text as text, where those they share are text.
+
+        Args:
+            name: Of the column.
+            column: As the table has it.
+            given: Names and types of the request's columns.
+        """
+        column, wanted = plain(column), self._wanted.get(name)
+        if wanted is None or "joined_ids" not in wanted.roles or column.type == _TEXT_LISTS:
+            return column
+        shared = wanted.shares is not None and wanted.shares in given.names
+        if shared and is_text(plain_type(given.field(wanted.shares).type)):
+            return column.cast(_TEXT_LISTS)
+        return column

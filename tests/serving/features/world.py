@@ -1,0 +1,116 @@
+"""Two side tables with columns of every type, and what a plain dictionary says of their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from polyrank.data import load_side_table
+from polyrank.schema import (
+    Bag,
+    Binary,
+    Categorical,
+    Embedding,
+    Feature,
+    Numeric,
+    Schema,
+    SideTable,
+)
+from polyrank.schema import Sequence as History
+from polyrank.serving.features.codec import RowCodec
+from polyrank.serving.features.opening import codec_of
+
+USER_IDS = [
+    "",
+    " a",
+    "a",
+    "A",
+    "\0",
+    "a\0b",
+    "e\u0301",
+    "é",
+    "\u202eabc",
+    "😀",
+    "1",
+    "01",
+    "x" * 600,
+    "x" * 601,
+    "%s'\";--",
+    "*[a-z]?",
+    "\r\n$5\r\n",
+]
+"""Bytes are compared, so none of these is another."""
+ITEM_IDS = [0, -1, 7, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10, 100]
+ABSENT: dict[str, list[Any]] = {"users": ["b", "x" * 599, "é\0", "0"], "items": [1, 2**53 + 2, -2]}
+IDS: dict[str, list[Any]] = {"users": USER_IDS, "items": ITEM_IDS}
+
+
+def schema() -> Schema:
+    """Users by text and items by number."""
+    features: tuple[Feature, ...] = (
+        Categorical(name="user_id", side="user", missing_values=("nobody",), min_frequency=1),
+        Categorical(name="item_id", side="item", missing_values=(-124,), min_frequency=1),
+        Numeric(name="age", side="user"),
+        Categorical(name="country", side="user", min_frequency=1),
+        History(name="history", shares="item_id", side="user"),
+        Categorical(name="category", side="item", min_frequency=1, missing_values=(-1,)),
+        Bag(name="tags", side="item", min_frequency=1),
+        Bag(name="similar", side="item", shares="user_id", separator=","),
+        Embedding(name="vector", side="item", dim=3),
+        Numeric(name="quality", side="item"),
+    )
+    return Schema(
+        features=features,
+        tasks=(Binary(name="click"),),
+        tables=(SideTable(name="users", on="user_id"), SideTable(name="items", on="item_id")),
+    )
+
+
+@cache
+def tables() -> dict[str, pa.Table]:
+    """As a bundle has them: every kind of value, null, NaN, empty and long ones."""
+    number = len(USER_IDS)
+    users = pa.table(
+        {
+            "user_id": USER_IDS,
+            "age": [None, float("nan"), -0.0, 1e-310, 0.1, *range(number - 5)],
+            "country": [None, "", "é", "\0", *("DE" for _ in range(number - 4))],
+            "history": [None, [], [None, 7], ITEM_IDS, *([i] * i for i in range(number - 4))],
+        }
+    )
+    number = len(ITEM_IDS)
+    items = pa.table(
+        {
+            "item_id": ITEM_IDS,
+            "category": pa.array([None, -1, 2**62, *range(number - 3)], pa.int64()),
+            "tags": [None, [], ["a", None, ""], ["é"], *(["t"] * i for i in range(number - 4))],
+            "similar": [None, "", "1,2", *("3" for _ in range(number - 3))],
+            "vector": [None, *([0.1, i, -i] for i in range(number - 1))],
+            "quality": np.linspace(0, 1, number),
+        }
+    )
+    what = schema()
+    given = {"users": users, "items": items}
+    return {side.name: load_side_table(given[side.name], side, what) for side in what.tables}
+
+
+def codec(name: str) -> RowCodec:
+    """Of one of the tables."""
+    side = next(side for side in schema().tables if side.name == name)
+    return codec_of(side, tables()[name])
+
+
+def expected(name: str, ids: Sequence[Any]) -> list[dict[str, Any]]:
+    """Row by row from a dictionary: what any store has to say."""
+    made = codec(name)
+    rows = {row[made.key]: row for row in tables()[name].to_pylist()}
+    return [{column: rows.get(id_, {}).get(column) for column in made.schema.names} for id_ in ids]
+
+
+def same(found: pa.Table, wanted: Sequence[dict[str, Any]]) -> bool:
+    """Equal values, where NaN is NaN, -0.0 is not 0.0 and null is neither."""
+    return repr(found.to_pylist()) == repr(list(wanted))
