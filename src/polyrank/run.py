@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from polyrank.scoring import (
     evaluate_rows,
     fingerprints,
 )
+from polyrank.scoring.profiles import MOST_ROWS, Thinned, profile_rows
 from polyrank.training import (
     Observer,
     Prepared,
@@ -193,7 +194,7 @@ def train_bundle(
         )
         bundle = _bundle(config, sources, prepared, result, lineage(config, origin))
         if parent is not None:
-            bundle = _replaced(bundle, values=parent.values)
+            bundle = replace(bundle, values=parent.values)
         if not is_main_process():
             return bundle
         folder = run_dir / BUNDLE if save else None
@@ -267,7 +268,7 @@ def _finished(bundle: Bundle, folder: Path | None, *stages: Callable[[Bundle], B
     finally:
         if folder is not None:
             version = save_bundle(bundle, folder, replace=True)
-            bundle = _replaced(bundle, version=version)
+            bundle = replace(bundle, version=version)
     return bundle
 
 
@@ -283,8 +284,12 @@ def _evaluated(
     metrics = {}
     for part in parts:
         watcher.stage(f"evaluate {part}", bundle.card.data[part].rows)
-        metrics[part] = _evaluate(bundle, config, sources, part).to_json()
-    bundle = _replaced(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
+        sample = Thinned(MOST_ROWS)
+        metrics[part] = _evaluate(bundle, config, sources, part, sample).to_json()
+        if part == HELD_OUT[0]:
+            found = profile_rows(Scorer(bundle), sample, "the validation part")
+            bundle = replace(bundle, profile=found)
+    bundle = replace(bundle, card=bundle.card.model_copy(update={"metrics": metrics}))
     if parent is not None:
         watcher.stage("compare with the parent", 0)
 
@@ -320,11 +325,13 @@ def _calibrated(
     )
 
 
-def _evaluate(bundle: Bundle, config: RunConfig, sources: Sources, part: str) -> Evaluation:
+def _evaluate(
+    bundle: Bundle, config: RunConfig, sources: Sources, part: str, sample: Thinned
+) -> Evaluation:
     """A part of the run's own log, read anew and scored as any table would be."""
     scorer = Scorer(bundle)
     chunks = rows_of(config, sources, bundle.tables, part, scorer.segment_columns)
-    return evaluate_rows(scorer, chunks, config.evaluation)
+    return evaluate_rows(scorer, sample.watch(chunks), config.evaluation)
 
 
 def rows_of(
@@ -390,7 +397,3 @@ def _card(
         },
         parent=dict(descent),
     )
-
-
-def _replaced(bundle: Bundle, **changes: Any) -> Bundle:
-    return dataclasses.replace(bundle, **changes)

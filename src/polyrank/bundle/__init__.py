@@ -11,6 +11,7 @@ polyrank.errors.ArtefactError: ...
 
 from polyrank.bundle.bundle import FORMAT_VERSION, Bundle, load_bundle, open_bundle, save_bundle
 from polyrank.bundle.card import Card, DataDates, describe_tasks, environment, render
+from polyrank.bundle.profile import Distribution, Profile, Rate
 from polyrank.bundle.values import ValueHistory, ValueVersion
 
 __all__ = [
@@ -18,6 +19,9 @@ __all__ = [
     "Bundle",
     "Card",
     "DataDates",
+    "Distribution",
+    "Profile",
+    "Rate",
     "ValueHistory",
     "ValueVersion",
     "describe_tasks",

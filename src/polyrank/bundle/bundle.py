@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyrank.bundle.card import Card, parse_card, render
+from polyrank.bundle.profile import Profile
 from polyrank.bundle.values import SetBy, ValueHistory
 from polyrank.calibration import CURVES, Curve
 from polyrank.data import Encoders
@@ -31,6 +32,7 @@ from polyrank.storage.names import MANIFEST
 KIND = "bundle"
 FORMAT_VERSION = 1
 VALUES = "value_model.json"
+PROFILE = "profile.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,9 @@ class Bundle:
     """By binary task, what its probabilities go through; those not here stay as predicted."""
     values: ValueHistory = field(default_factory=ValueHistory)
     """The value models it has had, and which of them is in force."""
+    profile: Profile | None = None
+    """What inputs and predictions looked like on the validation part; null: of a bundle made by
+    hand, or before there were profiles."""
     version: str = ""
     """Of a saved bundle: a SHA-256 of its content, whenever it was written. Empty before saving."""
 
@@ -133,6 +138,11 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
             if bundle.values.versions
             else {}
         ),
+        **(
+            {PROFILE: jsonio.dumps(bundle.profile.model_dump(mode="json"))}
+            if bundle.profile is not None
+            else {}
+        ),
         **{
             f"tables/{name}.parquet": _parquet_bytes(table) for name, table in bundle.tables.items()
         },
@@ -189,6 +199,7 @@ def load_bundle(path: Path) -> Bundle:
             card=parse_card(_tree(committed, "card.json")),
             calibration=_curves(committed, schema),
             values=_values(committed, schema),
+            profile=_profile(committed),
             version=committed.manifest.content,
         )
 
@@ -217,6 +228,12 @@ def _values(committed: Committed, schema: Schema) -> ValueHistory:
         told = f"reads {', '.join(map(repr, sorted(unknown)))}, which the schema does not have"
         raise ArtefactError(told, where=VALUES, hint="Restore the bundle.")
     return values
+
+
+def _profile(committed: Committed) -> Profile | None:
+    if PROFILE not in committed.names:
+        return None
+    return parse(Profile, _tree(committed, PROFILE), where=PROFILE)
 
 
 def _rebuild(

@@ -212,16 +212,18 @@ class Encoders:
         )
         return self._with_labels(batch, table, columns) if labels else batch
 
-    def unseen(self, table: pa.Table) -> dict[str, float]:
+    def unseen(self, table: pa.Table, *, there_only: bool = False) -> dict[str, float]:
         """By feature with a vocabulary: the share of its ids that are out of vocabulary.
 
-        Missing ids count neither way; NaN where a feature has no id at all.
+        Missing ids count neither way; NaN where a feature has no id at all. With ``there_only``,
+        features whose column the table lacks are left out.
         """
         features = [
             feature
             for feature in self.schema.features
             if isinstance(feature, Categorical | Bag | Sequence)
             and isinstance(self._fitted.vocabularies[owner_of(feature)], Vocabulary)
+            and (not there_only or feature.column in table.column_names)
         ]
         columns = pick(table, [feature.column for feature in features])
         shares = {}

@@ -69,9 +69,14 @@ def calibrated(
         if curve is not None:
             curves[name] = curve
             after[name] = curve(before.predictions[name], before.slices.get(curve.segment_by or ""))
+    profile = bundle.profile
+    if profile is not None:
+        others = {t for t in after if curves.get(t) != bundle.calibration.get(t)}
+        profile = profile.without_predictions(others)
     return dataclasses.replace(
         bundle,
         calibration=curves,
+        profile=profile,
         card=bundle.card.model_copy(
             update={"calibration": _told(bundle, before, after, told, list(curves), on, report)}
         ),
