@@ -41,6 +41,7 @@ class World:
                 Route("/big", big),
                 Route("/bug", bug),
                 Route("/halfway", halfway),
+                Route("/slowly", slowly),
                 Route("/silent", Silent()),
                 Route("/refused/{status:int}", refused),
                 Route("/plain/{status:int}", plain),
@@ -92,6 +93,15 @@ async def halfway(request: Request) -> Response:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"one"
         raise ZeroDivisionError("in the middle")
+
+    return StreamingResponse(pieces())
+
+
+async def slowly(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        await asyncio.sleep(0.1)
+        yield b"two"
 
     return StreamingResponse(pieces())
 

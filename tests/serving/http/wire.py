@@ -32,15 +32,23 @@ class Reply:
 
 
 class Wire:
-    """One connection."""
+    """One connection, at once unless there is no port yet."""
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int | None, *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(10.0)
-        self.socket.connect(("127.0.0.1", port))
         self._buffer = b""
+        if port is not None:
+            self.connect(port)
+
+    def connect(self, port: int) -> None:
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except ConnectionError:
+            self.socket.close()
+            raise
 
     def __enter__(self) -> Wire:
         return self

@@ -53,7 +53,8 @@ class GuardedConfig(uvicorn.Config):
             server_header=False,
             backlog=backlog,
             timeout_keep_alive=math.ceil(limits.idle_seconds) + 1,
-            timeout_graceful_shutdown=math.ceil(limits.drain_seconds),
+            # Declared as whole seconds, and handed to asyncio, which takes parts of one.
+            timeout_graceful_shutdown=limits.drain_seconds,  # type: ignore[arg-type]
         )
 
 

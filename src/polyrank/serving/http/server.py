@@ -30,7 +30,8 @@ log = logging.getLogger("polyrank.serving")
 CUT = 1
 """Exit code where requests did not end in the time there was to drain."""
 _SIGNALLED = 128
-_LAST_RESORT_SECONDS = 2.0
+_LAST_RESORT_SECONDS = 1.5
+"""Beyond all others, after which a process whose app hangs is ended from a thread."""
 
 
 class Server(uvicorn.Server):
@@ -51,7 +52,8 @@ class Server(uvicorn.Server):
         self.num_cut = 0
         self._grace = Deadline.never()
         self._quiet = Deadline.within(0.0)
-        seconds = guard.limits.drain_seconds + _LAST_RESORT_SECONDS
+        limits = guard.limits
+        seconds = limits.grace_seconds + limits.drain_seconds + _LAST_RESORT_SECONDS
         self._last_resort = threading.Timer(seconds, os._exit, args=(CUT,))
         self._last_resort.daemon = True
 
@@ -65,6 +67,7 @@ class Server(uvicorn.Server):
         if self.guard.readiness.leaving:
             os._exit(_SIGNALLED + sig)
         self.leave()
+        self._last_resort.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the app, then listens."""
@@ -80,8 +83,6 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting and drains."""
         self.guard.readiness.leave()
-        if threading.current_thread() is threading.main_thread():
-            self._last_resort.start()
         await super().shutdown(sockets)
         self.num_cut = len(self.server_state.tasks)
 

@@ -36,10 +36,11 @@ class StrictConnection(h11.Connection):
         Raises:
             h11.RemoteProtocolError: As h11's; ``refusal`` then says how to answer.
         """
+        in_body = self.their_state is h11.SEND_BODY
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
-            self.refusal = self._translated(error)
+            self.refusal = self._translated(error, in_body=in_body)
             raise
         refusal = None
         if isinstance(event, h11.Request):
@@ -67,7 +68,9 @@ class StrictConnection(h11.Connection):
         """Whether the client may still be sending what nobody wants."""
         return self.their_state in (h11.SEND_BODY, h11.ERROR)
 
-    def _translated(self, error: h11.RemoteProtocolError) -> RequestError:
+    def _translated(self, error: h11.RemoteProtocolError, *, in_body: bool) -> RequestError:
+        if in_body:
+            return RequestError(400, "the chunks of the body are not as HTTP/1.1 wants them")
         if error.error_status_hint != 431:
             return RequestError(400, "this is not HTTP/1.1")
         if b"\n" not in self.trailing_data[0]:
