@@ -35,7 +35,8 @@ from polyrank.heads import (
     delay_faults,
     list_faults,
 )
-from polyrank.heads.base import own_extras
+from polyrank.heads.base import Extras, own_extras
+from polyrank.heads.funnels.base import Logits
 from polyrank.interactions import AnyInteraction, NoInteraction
 from polyrank.layers import FlatTable, InputLayer, Tower
 from polyrank.schema import Declared, Faults, Schema
@@ -235,11 +236,14 @@ class RankingModel(nn.Module):
             batch: Labels are not read.
             further: With "<task>.<name>" of what heads predict beside, such as "watch.p90".
         """
-        logits = self(batch).logits
-        predictions = self.objective.predict(logits, batch.extras)
+        return self.read(self(batch).logits, batch.extras, further=further)
+
+    def read(self, logits: Logits, extras: Extras, *, further: bool = False) -> dict[str, Tensor]:
+        """``predict`` from logits of all outputs, wherever they were computed."""
+        predictions = self.objective.predict(logits, extras)
         if further:
             for task, head in self.heads.items():
-                beside = head.further(logits[task], own_extras(batch.extras, task))
+                beside = head.further(logits[task], own_extras(extras, task))
                 predictions |= {f"{task}.{name}": value_B for name, value_B in beside.items()}
         return predictions
 
@@ -258,6 +262,11 @@ class RankingModel(nn.Module):
         """As ``Sharing.taken_from``."""
         inside = self.sharing.taken_from(tasks)
         return {f"sharing.{path}": parts for path, parts in inside.items()}
+
+    def tables_of_inputs(self) -> list[Tensor]:
+        """(rows, D) of each input layer, in their order."""
+        layers: list[Any] = list(self.inputs)
+        return [layer.table.weight.detach() for layer in layers]
 
     def tables(self) -> list[FlatTable]:
         """The embedding tables, whose gradients are sparse."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from polyrank.data.batch import Ragged
@@ -42,10 +43,17 @@ class Sided:
 
 
 class BySide:
-    """One input layer's reading of sided rows."""
+    """One input layer's reading of sided rows.
 
-    def __init__(self, layer: InputLayer, x: Sided) -> None:
+    Args:
+        layer: It.
+        x: The rows.
+        table: Its embedding table (rows of it, D), instead of its own.
+    """
+
+    def __init__(self, layer: InputLayer, x: Sided, table: Tensor | None = None) -> None:
         self._layer, self._x = layer, x
+        self._table = layer.table.weight if table is None else table
         self._pooled = dict(zip(layer.ragged_names, self._pool(), strict=True))
 
     def rows(self) -> Tensor:
@@ -59,10 +67,13 @@ class BySide:
             pieces.append(pieces[0].new_zeros(self._x.user_row_N.shape[0], missing))
         return torch.cat(pieces, dim=1)
 
+    def _embed(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self._table)
+
     def _side(self, side: Side) -> list[Tensor]:
         """What one side brings, (R, ...) of the user's and (N, ...) of others."""
         ids, numbers = self._columns(side)
-        pieces = [] if ids is None else [self._layer.table(ids).flatten(1)]
+        pieces = [] if ids is None else [self._embed(ids).flatten(1)]
         pieces += [self._pooled[name] for name in self._layer.ragged_of(side)]
         pieces += [self._x.vectors[name] for name in self._layer.vectors_of(side)]
         return pieces if numbers is None else [*pieces, numbers]
@@ -85,7 +96,7 @@ class BySide:
         pooled = []
         for column in self._layer.ragged_columns:
             own = self._x.ragged[column.name]
-            values_VD = self._layer.table(own.values_V)
+            values_VD = self._embed(own.values_V)
             if column.pooling == "mean":
                 pooled_BD = _mean(values_VD, own.lengths_B)
             else:
@@ -128,7 +139,7 @@ class BySide:
         of_user, place = self._layer.target_of(column)
         ids = self._x.user_ids_RF if of_user else self._x.ids_NF
         assert ids is not None, "attention asks from an id column"
-        return self._layer.table(ids.select(1, place)), of_user
+        return self._embed(ids.select(1, place)), of_user
 
 
 def _mean(values_VD: Tensor, lengths_B: Tensor) -> Tensor:

@@ -30,10 +30,10 @@ ROWS: tuple[Side, ...] = ("item", "context")
 class Asked:
     """One request, encoded."""
 
-    user: Batch
-    """One row, of which only the user's side is read."""
+    users: UserRows
+    """The user's side: of one row for all, or of each row its own."""
     rows: Batch
-    """N rows, without the user's side."""
+    """N rows, whose user's side is not read."""
     columns: Mapping[str, NDArray[Any]]
     """(N,) by name: what calibration and the value model read beside predictions."""
 
@@ -53,7 +53,12 @@ class RequestScorer:
         self.scorer = scorer
         self.user_columns = _columns(schema, USER)
         """What ``user`` has to hold."""
-        self.row_columns = _columns(schema, ROWS)
+        lengths = (
+            task.length
+            for task in schema.durations
+            if task.name in scorer.timed and task.length is not None
+        )
+        self.row_columns = tuple(dict.fromkeys([*_columns(schema, ROWS), *lengths]))
         """What ``rows`` has to hold."""
         self._asked = AskedRows(without_lengths(schema, scorer.timed))
 
@@ -73,17 +78,37 @@ class RequestScorer:
         extra = dict.fromkeys([*context, *self.scorer.segment_columns])
         user, rows = self._asked.read(user, rows, tuple(extra))
         encoders = self.scorer.bundle.encoders
+        one = encoders.encode(user, labels=False, lengths=(), sides=USER)
         return Asked(
-            user=encoders.encode(user, labels=False, lengths=(), sides=USER),
+            users=UserRows.shared(one, rows.num_rows),
             rows=encoders.encode(rows, labels=False, lengths=self.scorer.timed, sides=ROWS),
             columns={name: _values(name, user, rows) for name in extra},
+        )
+
+    def encode_rows(self, rows: pa.Table, context: Sequence[str] = ()) -> Asked:
+        """Check and encode rows of which each brings its own user.
+
+        Args:
+            rows: N rows with ``user_columns``, ``row_columns`` and the lengths that heads read.
+            context: As in ``encode``.
+
+        Raises:
+            DataError: As ``encode``.
+        """
+        extra = dict.fromkeys([*context, *self.scorer.segment_columns])
+        _, rows = self._asked.read(rows.select([]).slice(0, 1), rows, tuple(extra))
+        encoders, lengths = self.scorer.bundle.encoders, self.scorer.timed
+        batch = encoders.encode(rows, labels=False, lengths=lengths)
+        return Asked(
+            users=UserRows(batch=batch, row_N=torch.arange(len(batch))),
+            rows=batch,
+            columns={name: slice_values(rows, name) for name in extra},
         )
 
     def predict(self, asked: Sequence[Asked]) -> list[Predictions]:
         """(N,) calibrated predictions by task of each request, all in one pass."""
         sizes = [len(each) for each in asked]
-        row_N = torch.repeat_interleave(torch.arange(len(asked)), torch.tensor(sizes))
-        users = UserRows(batch=stacked([each.user for each in asked]), row_N=row_N)
+        users = _together([each.users for each in asked])
         predicted = self.scorer.engine.predict(stacked([each.rows for each in asked]), users=users)
         cuts = np.cumsum(sizes)[:-1]
         parts = {task: np.split(value_N, cuts) for task, value_N in predicted.items()}
@@ -93,6 +118,13 @@ class RequestScorer:
             )
             for place in range(len(asked))
         ]
+
+
+def _together(users: Sequence[UserRows]) -> UserRows:
+    """The users of several requests, one after the other."""
+    first_R = np.cumsum([0, *(len(each.batch) for each in users[:-1])]).tolist()
+    row_N = torch.cat([each.row_N + first for each, first in zip(users, first_R, strict=True)])
+    return UserRows(batch=stacked([each.batch for each in users]), row_N=row_N)
 
 
 def _columns(schema: Schema, sides: Sequence[Side]) -> tuple[str, ...]:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from polyrank.data import Batch, Layout, Ragged
-from polyrank.layers import BySide, Sided
+from polyrank.data.layout import IdColumn, NumericColumn
+from polyrank.layers import BySide, InputLayer, Sided
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import UserRows
 
 Gives = Literal["predictions", "logits"]
-"""What a network is asked for: (N,) float64 by task, or (N, L) float32 by output."""
+"""What a network is asked for: (N,) float64 by task, or (N, L) float32 by output. For logits the
+embedding tables are inputs, too, "table.0" and so on: an engine has them in memory as they are."""
 Kind = Literal["users", "rows", "entries"]
 """What the first dimension counts."""
 
@@ -95,6 +97,11 @@ class Inputs:
             },
         )
 
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        """The tasks whose length is read."""
+        return self._lengths
+
     def extras(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What heads read of a row."""
         return {f"{task}.length": x[f"length.{task}"] for task in self._lengths}
@@ -142,14 +149,19 @@ def _table(
     return Input(name=name, dtype=dtype, counts=counts, width=len(columns), columns=columns)
 
 
-def _places(columns: Sequence[object], sides: Sequence[str]) -> list[int]:
+def _places(columns: Sequence[IdColumn | NumericColumn], sides: Sequence[str]) -> list[int]:
     """The columns of these sides, by side."""
     return [
         place
         for side in sides
         for place, column in enumerate(columns)
-        if getattr(column, "side") == side  # noqa: B009
+        if column.side == side
     ]
+
+
+def table_name(place: int) -> str:
+    """The name of an embedding table as an input."""
+    return f"table.{place}"
 
 
 class Network(nn.Module):
@@ -167,12 +179,23 @@ class Network(nn.Module):
         self._inputs = inputs
         self._gives = gives
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what it gives, in their order."""
+        if self._gives == "logits":
+            return tuple(output.name for output in self.model.objective.outputs)
+        return tuple(self.model.heads)
+
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors by name to tensors by name."""
         sided = self._inputs.sided(x)
-        inputs = [BySide(layer, sided).rows() for layer in self.model.inputs]  # type: ignore[arg-type]
+        inputs = []
+        for place, layer in enumerate(self.model.inputs):
+            assert isinstance(layer, InputLayer)
+            inputs.append(BySide(layer, sided, x.get(table_name(place))).rows())
         rows = Batch(ids_BF=inputs[0], numeric_BN=inputs[0], ragged={}, vectors={})
         logits = self.model.above(inputs, rows).logits
         if self._gives == "logits":
-            return {output.name: logits[output.name] for output in self.model.objective.outputs}
-        return self.model.objective.predict(logits, self._inputs.extras(x))
+            return {name: logits[name] for name in self.outputs}
+        found = self.model.objective.predict(logits, self._inputs.extras(x))
+        return {name: found[name] for name in self.outputs}

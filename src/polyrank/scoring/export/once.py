@@ -14,6 +14,7 @@ Shapes in comments: N rows, R rows before the choice.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -72,7 +73,7 @@ Form = Picked | Cat | Sum | Many
 POINTWISE = {
     *(aten.relu.default, aten.sigmoid.default, aten.silu.default, aten.tanh.default),
     *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.neg.default),
-    *(aten.clone.default, aten.alias.default, aten._to_copy.default, aten.clamp.default),
+    *(aten._to_copy.default, aten.clamp.default),
     *(aten.exp.default, aten.log1p.default, aten.pow.Tensor_Scalar, aten.rsub.Scalar),
 }
 """A result's element reads the elements at its place."""
@@ -102,6 +103,8 @@ def compute_once(program: ExportedProgram) -> ExportedProgram:
     for node in list(graph.nodes):
         if node.target is aten._assert_tensor_metadata.default:
             graph.erase_node(node)
+        elif node.target in (aten.clone.default, aten.alias.default):
+            node.replace_all_uses_with(node.args[0])
     _Rewriting(graph).run()
     graph.eliminate_dead_code()
     graph.lint()
@@ -130,7 +133,7 @@ class _Rewriting:
         for node in list(self._graph.nodes):
             if node.op != "call_function":
                 continue
-            if node.target.__name__ == "getitem":
+            if node.target is operator.getitem:
                 form = self._getitem(node)
             else:
                 rule = self._rules.get(node.target)
@@ -356,7 +359,7 @@ class _Rewriting:
         base = self._again(node, {source: form.base})
         value = base.meta["val"]
         if isinstance(value, list | tuple):
-            parts = [self._emit(_GETITEM, base, place) for place in range(len(value))]
+            parts = [self._emit(operator.getitem, base, place) for place in range(len(value))]
             return Many(tuple(Picked(part, form.index) for part in parts))
         return Picked(base, form.index)
 
@@ -455,11 +458,6 @@ class _Rewriting:
         with mode:
             node.meta["val"] = target(*values[0], **values[1])  # type: ignore[index, misc]
         return node
-
-
-import operator  # noqa: E402
-
-_GETITEM = operator.getitem
 
 
 def _arguments(node: Node, defaults: Sequence[Any]) -> list[Any]:

@@ -1,0 +1,99 @@
+"""ONNX Runtime on the CPU: the same bits for every batch, place, user and number of threads.
+
+Shapes: N rows, L logits of an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polyrank.data import Batch
+from polyrank.errors import ConfigError
+from polyrank.model import RankingModel
+from polyrank.scoring.engines.base import Predictions, UserRows
+from polyrank.scoring.engines.reading import Reading
+from polyrank.scoring.export.network import Inputs
+from polyrank.scoring.export.onnx_file import missing_packages, onnx_of
+from polyrank.scoring.export.program import program_of, tensors_of
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class OnnxEngine:
+    """The network in ONNX Runtime; what heads make of its logits, in torch.
+
+    Matrix products of ONNX Runtime's CPU provider give a row the same bits in every batch, at every
+    place and under any number of threads. The embedding tables stay where they are: they are
+    handed to the runtime, not copied.
+
+    Args:
+        model: Trained.
+        inputs: Of its layout.
+        graph: The network that gives logits, as ``graph_of`` makes it.
+        threads: Of the runtime; null: as torch.
+        precision: What the graph computes in.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed.
+    """
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        model: RankingModel,
+        inputs: Inputs,
+        graph: bytes,
+        *,
+        threads: int | None = None,
+        precision: str = "fp32",
+    ) -> None:
+        self.precision = precision
+        self._model, self._inputs = model, inputs
+        self._session = session_of(graph, threads)
+        self._names = [each.name for each in self._session.get_inputs()]
+        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._reading = Reading(model, inputs, self._logits)
+
+    def predict(
+        self, batch: Batch, *, users: UserRows | None = None, further: bool = False
+    ) -> Predictions:
+        """As ``Engine.predict``."""
+        return self._reading.predict(batch, users, further=further)
+
+    def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
+        given = tensors_of(self._model, self._inputs, batch, users)
+        feed = {name: given[name].numpy() for name in self._names}
+        return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
+
+
+def graph_of(model: RankingModel, inputs: Inputs) -> bytes:
+    """The network that gives logits, as an ONNX model without embedding tables."""
+    graph: bytes = onnx_of(program_of(model, inputs, "logits"), {}).SerializeToString()
+    return graph
+
+
+def session_of(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
+    """A session on the CPU whose threads do not spin while they wait.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed.
+    """
+    if missing_packages(("onnxruntime",)):
+        raise ConfigError(
+            "ONNX Runtime is not installed", hint='pip install onnxruntime, or use "eager"'
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
