@@ -14,7 +14,7 @@ from polyrank.audit.page.compose import composed
 from polyrank.audit.page.found import read
 from polyrank.audit.page.sentence import sentence
 from polyrank.errors import ArtefactError
-from polyrank.pages import Figure, Page, Prose, Table
+from polyrank.pages import Facts, Figure, Page, Prose, Table
 from polyrank.pages.render import render
 from tests.audit.audited import Tree, audited, judged, renamed, warned
 from tests.audit.bench import TASKS
@@ -105,6 +105,17 @@ def test_a_partial_report_says_so(tree: Tree) -> None:
     assert "5 runs of 14 are missing" in found.verdict
     assert "Nothing could be compared" in found.verdict
     assert "gains" not in figures(found)
+
+
+def test_rows_are_not_called_users_and_small_gains_keep_their_digits(tree: Tree) -> None:
+    changed = judged(tree, "click", "unharmed", -0.00003, -0.00012, 0.00006)
+    found = page_of(changed | {"unit": "rows", "notices": ["nothing reads the column x"]})
+    (facts,) = (block for block in found.sections[0].blocks if isinstance(block, Facts))
+    assert "Rows judged on" in facts.facts
+    assert "carries seeds and rows" in figures(found)["gains"].caption
+    assert "Nothing reads the column x." in prose(found, "Verdicts")
+    click = by_task(tables(found)[0])["click"]
+    assert (click["Gain"], click["95\xa0% interval"]) == ("−0.00003", "−0.00012 to +0.00006")
 
 
 def test_the_json_of_another_version_is_refused_with_what_to_do(tree: Tree) -> None:
@@ -271,7 +282,7 @@ ABSENT = {
     "reliability": ("Calibration", "no task has an observed row"),
     "transfer-pairs": ("Who helps whom", "not measured"),
     "losses": ("Training", "No run left a log"),
-    "slices": ("Slices", "No slice"),
+    "slices": ("Slices", "There are no slices"),
 }
 
 

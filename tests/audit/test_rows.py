@@ -16,7 +16,7 @@ import pytest
 from polyrank.audit.jobs import Bench, run_job
 from polyrank.audit.results import Store
 from polyrank.audit.rows import PartRows, load, read_rows, require_labels, write_rows
-from polyrank.audit.sampling import Sampled, sampled, sampled_by
+from polyrank.audit.sampling import Sampled, sampled, unit_of
 from polyrank.audit.slices import ACTIVITY, AGE, POPULARITY, Slice, slices_of
 from polyrank.data import open_log
 from polyrank.errors import ArtefactError, ConfigError, DataError
@@ -193,7 +193,7 @@ def test_a_sample_has_whole_users_the_same_in_every_part() -> None:
     assert few.logs["train"].fingerprint() != sources().logs["train"].fingerprint()
     again = sampled(sources(), CONFIG.schema_, 0.5).logs["train"]
     assert again.fingerprint() == few.logs["train"].fingerprint()
-    assert sampled_by(CONFIG.schema_) == "users"
+    assert unit_of(CONFIG.schema_) == "users"
 
 
 def test_rows_are_drawn_by_their_place_where_nothing_brings_them_together() -> None:
@@ -201,8 +201,8 @@ def test_rows_are_drawn_by_their_place_where_nothing_brings_them_together() -> N
     columns = [users(Sampled(open_log(table, chunk_rows=rows), None, 0.25)) for rows in (7, 2000)]
     assert columns[0] == columns[1]
     assert 400 < len(columns[0]) < 600
-    assert sampled_by(schema_of()) == "rows"
-    assert sampled_by(schema_of(request="request")) == "requests"
+    assert unit_of(schema_of()) == "rows"
+    assert unit_of(schema_of(request="request")) == "requests"
     source = Sampled(open_log(table), None, 0.25)
     assert [part.num_rows for part in source.parts()] == [None]
     assert users(source.each()[0]) == users(source.typed({})) == users(source)

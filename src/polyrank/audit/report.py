@@ -76,6 +76,8 @@ class Report:
     notices: tuple[str, ...]
     remedies: Climb | None = None
     """None where none was tried."""
+    unit: str = "rows"
+    """What is drawn for intervals: users, requests or rows."""
 
     @property
     def partial(self) -> bool:
@@ -99,6 +101,7 @@ class Report:
             "version of polyrank": __version__,
             "settings": self.audit.model_dump(mode="json"),
             "part": self.part,
+            "unit": self.unit,
             "partial": self.partial,
             "runs": {
                 "done": len(self.plan.jobs) - len(self.plan.waiting),
@@ -144,6 +147,7 @@ def report_of(
     verdicts: Verdicts | Warnings | None = None,
     notices: Sequence[str] = (),
     remedies: Climb | None = None,
+    unit: str = "rows",
 ) -> Report:
     """Of the results that are there; seeds that confirm a remedy are its own."""
     done = done_of(plan)
@@ -157,6 +161,7 @@ def report_of(
         transfers=transfers_of(done, metrics),
         notices=tuple(notices),
         remedies=remedies,
+        unit=unit,
     )
 
 

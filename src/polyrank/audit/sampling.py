@@ -77,7 +77,7 @@ def sampled(sources: Sources, schema: Schema, share: float) -> Sources:
     return Sources(logs=logs, tables=sources.tables, root=sources.root)
 
 
-def sampled_by(schema: Schema) -> str:
-    """Of what the sample is."""
+def unit_of(schema: Schema) -> str:
+    """What is sampled, and drawn for intervals: users, else requests, else rows."""
     keys = schema.keys.named()
     return "users" if "user" in keys else "requests" if "request" in keys else "rows"

@@ -24,7 +24,7 @@ from polyrank.audit.remedies import REMEDIES, Remedy
 from polyrank.audit.report import Report, report_of, write_report
 from polyrank.audit.results import DIED, Store, digest, slug
 from polyrank.audit.rows import PartRows, read_rows, require_labels, write_rows
-from polyrank.audit.sampling import sampled, sampled_by
+from polyrank.audit.sampling import sampled, unit_of
 from polyrank.audit.slices import slices_of
 from polyrank.audit.worker import cost_message, failure, job_message, setup_message
 from polyrank.config import RunConfig
@@ -150,6 +150,7 @@ class Audit:
             self.ladder.verdicts(base),
             self.notices,
             climb,
+            unit_of(self.config.schema_),
         )
         write_report(report, self.folder)
         return report
@@ -217,7 +218,7 @@ def opened(
     if settings.quick:
         sources = sampled(sources, config.schema_, settings.sample)
         notices.append(
-            f"one seed on {settings.sample:.0%} of the {sampled_by(config.schema_)}: this can only "
+            f"one seed on {settings.sample:.0%} of the {unit_of(config.schema_)}: this can only "
             "warn; only an audit without --quick says what sharing does"
         )
     check_writable(folder)

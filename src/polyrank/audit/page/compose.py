@@ -24,7 +24,7 @@ from polyrank.audit.page.tables import (
     verdict_table,
 )
 from polyrank.audit.page.transfer import transfer
-from polyrank.audit.page.words import whole
+from polyrank.audit.page.words import sentence_of, whole
 from polyrank.pages import (
     Block,
     Code,
@@ -50,6 +50,10 @@ HOW = (
     "Affinity, angles and lengths of gradients, gates, labels and calibration are evidence of what "
     "may be going on in one run, and no cause. Only training again measures what a task does to "
     "another, and only with fresh seeds does a remedy prove itself.",
+)
+NO_SLICES = (
+    "There are no slices: the log names no users and items, and the audit was given no columns "
+    "(`slices`)."
 )
 
 
@@ -92,7 +96,7 @@ def _unlooked(found: Found) -> str:
 
 
 def _verdicts(found: Found) -> list[Block]:
-    notices = [Prose(*found.tree["notices"])] if found.tree["notices"] else []
+    notices = [Prose(*map(sentence_of, found.tree["notices"]))] if found.tree["notices"] else []
     if found.verdicts is None:
         return [Prose("No task has a joint run and a twin of one seed."), *notices]
     gains = [own for own in found.judged if own.gain.value is not None]
@@ -119,7 +123,7 @@ def _overall(found: Found) -> Facts:
         facts["Least relative gain"] = _percent(all_.least)
         notes["Least relative gain"] = f"of {all_.worst}"
     units = max((own.units for own in found.judged), default=0)
-    facts["Users among the rows"] = f"{units:,}"
+    facts[f"{found.unit.capitalize()} judged on"] = f"{units:,}"
     seeds = sorted({seed for own in found.comparisons for seed in own.seeds})
     facts["Seeds"] = f"{len(seeds)}"
     return Facts(facts, large=True, notes=notes)
@@ -130,6 +134,8 @@ def _percent(value: float | None) -> str:
 
 
 def _slices(found: Found) -> list[Block]:
+    if not found.sliced:
+        return [Prose(NO_SLICES)]
     there = [own for own in found.sliced if own.gain.value is not None]
     if not there:
         return [Prose("No slice has rows enough of a joint run and a twin.")]

@@ -42,8 +42,8 @@ def forest(found: Found) -> Figure:
         name="gains",
         title="What sharing gains",
         caption=f"Joint run less twin, turned so that right of 0 sharing helps: the mean over "
-        f"seeds with its {found.confidence} interval, which carries seeds and users; small dots: "
-        "seeds. In the grey band a difference is too small to matter.",
+        f"seeds with its {found.confidence} interval, which carries seeds and {found.unit}; small "
+        "dots: seeds. In the grey band a difference is too small to matter.",
         alt="Gain of each task with its interval: " + "; ".join(_heard(found)) + ".",
         data=_columns(table, ("kind", "task", "metric", "gain", "low", "high", "below", "margin"))
         | _columns(table, ("seed", "answer")),

@@ -53,6 +53,11 @@ class Found:
         return str(self.tree["part"])
 
     @property
+    def unit(self) -> str:
+        """What is drawn for intervals: users, requests or rows."""
+        return str(self.tree["unit"])
+
+    @property
     def missing(self) -> int:
         """Runs that are."""
         return int(self.tree["runs"]["of"]) - int(self.tree["runs"]["done"])

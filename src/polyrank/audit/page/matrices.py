@@ -111,7 +111,7 @@ def _chart(
         sort=list(across),
         axis=alt.Axis(orient="top", labelAngle=0, labelLimit=110, domain=False, ticks=False),
     )
-    y = alt.Y("row:N", title=None, sort=list(down), axis=alt.Axis(labelLimit=110, domain=False))
+    y = alt.Y("row:N", title=None, sort=list(down), axis=alt.Axis(labelLimit=160, domain=False))
     there = (
         alt.Chart(rows())
         .transform_filter(alt.FieldValidPredicate(field="value", valid=True))

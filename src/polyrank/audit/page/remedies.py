@@ -7,7 +7,7 @@ from typing import Any
 
 from polyrank.audit.page.forest import remedies_figure
 from polyrank.audit.page.found import Found
-from polyrank.audit.page.words import listed, metric, size
+from polyrank.audit.page.words import listed, metric, sentence_of, size
 from polyrank.pages import Block, Column, Prose, Table, code, number
 from polyrank.pages.blocks import Cell
 from polyrank.pages.numbers import UNKNOWN, interval
@@ -34,15 +34,11 @@ def recommendation(found: Found) -> str | None:
     climb = found.climb
     if climb is None or climb["recommended"] is None:
         return None
-    return _sentence(climb["told"])
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return sentence_of(climb["told"])
 
 
 def _told(climb: Tree) -> Iterator[str]:
-    yield _sentence(climb["told"])
+    yield sentence_of(climb["told"])
     if climb["file"] is not None:
         yield f"The recommended run stands ready to train in {code(climb['file'])}."
     for own in climb["tried"]:

@@ -31,22 +31,22 @@ def verdict_table(found: Found) -> Table:
         [
             found.colors.cell(own.task),
             answer(own),
-            metric(own.metric),
             size(own.gain.value, own.metric, signed=True),
             bounds(own),
             own.relative.value,
             size(own.margin, own.metric),
+            metric(own.metric),
         ]
         for own in found.judged
     ]
     columns: list[str | Column] = [
         "Task",
         "Sharing",
-        "Judged by",
         Column("Gain", right=True),
         Column(f"{found.confidence} interval", right=True),
         Column("Relative", _share),
         Column("Margin", right=True),
+        "Judged by",
     ]
     marked = [place for place, own in enumerate(found.judged) if is_bad(own)]
     return Table(
@@ -81,7 +81,7 @@ def levels_table(found: Found) -> Table:
 
 
 def _share(value: float) -> str:
-    return percent(value, signed=True)
+    return percent(value, decimals=2, signed=True)
 
 
 def _levels(

@@ -11,6 +11,8 @@ from polyrank.pages.numbers import UNKNOWN
 IN_UNITS = ("mae", "rmse")
 _NAMES = {"log_loss": "log loss", "ne": "normalised entropy", "pr_auc": "PR-AUC", "ratio": "ratio"}
 _DECIMALS = 4
+_FINE = 0.001
+"""Gains below this have one more."""
 
 
 def metric(name: str) -> str:
@@ -23,16 +25,18 @@ def metric(name: str) -> str:
 
 
 def size(value: float | None, name: str, *, signed: bool = False) -> str:
-    """A value or gain of a metric: four decimals, or three digits in the label's own unit.
+    """A value or gain of a metric: four decimals, five of small gains; or three digits in the
+    label's own unit.
 
-    >>> size(-0.00312, "auc", signed=True), size(None, "mae")
-    ('−0.0031', '–')
+    >>> size(-0.00312, "auc", signed=True), size(0.00012, "auc", signed=True), size(None, "mae")
+    ('−0.0031', '+0.00012', '–')
     """
     if value is None:
         return UNKNOWN
     if name in IN_UNITS:
         return number(value, signed=signed)
-    return number(value, decimals=_DECIMALS, signed=signed)
+    decimals = _DECIMALS + (signed and abs(value) < _FINE)
+    return number(value, decimals=decimals, signed=signed)
 
 
 def bounds(own: Compared) -> str:
@@ -49,6 +53,14 @@ def whole(value: float) -> str:
     '1,200'
     """
     return number(value, decimals=0)
+
+
+def sentence_of(text: str) -> str:
+    """
+    >>> sentence_of("no task is harmed")
+    'No task is harmed.'
+    """
+    return f"{text[:1].upper()}{text[1:]}".removesuffix(".") + "."
 
 
 def listed(parts: Sequence[str]) -> str:
