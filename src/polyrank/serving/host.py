@@ -1,0 +1,135 @@
+"""A whole server, put together from its settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from starlette.routing import BaseRoute
+
+from polyrank.errors import ConfigError
+from polyrank.serving.admin import MIN_TOKEN, Admin
+from polyrank.serving.app import build_app
+from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
+from polyrank.serving.metrics import Metrics
+from polyrank.serving.models import Catalog, EngineOf, eager
+from polyrank.serving.predictions import PredictionLog
+from polyrank.serving.rankers import Rankers
+from polyrank.serving.service import Service
+from polyrank.serving.settings import ServeSettings
+
+TOKEN_VARIABLE = "POLYRANK_ADMIN_TOKEN"  # noqa: S105
+"""The environment variable that holds the operators' token."""
+
+
+@contextmanager
+def hosted(
+    settings: ServeSettings,
+    *,
+    engine_of: EngineOf = eager,
+    token: str | None = None,
+    access_log: AccessLog | None = None,
+    further: Sequence[BaseRoute] = (),
+) -> Iterator[Guard]:
+    """Everything a server needs, loaded and warm; to be given to ``http.run`` or ``http.serving``.
+
+    Args:
+        settings: What is served, and how.
+        engine_of: Makes a bundle's engine.
+        token: Opens the routes for operators; null: there are none.
+        access_log: Told of every request that is over; null: nobody is.
+        further: Routes of others.
+
+    Raises:
+        ConfigError: A setting does not fit.
+        ArtefactError: A model has no version that may serve.
+    """
+    if not settings.models:
+        raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
+    readiness, metrics = Readiness(ready=False), Metrics()
+    with ExitStack() as stack:
+        catalog = stack.enter_context(
+            Catalog(settings.models, engine_of=engine_of, settings=settings.catalog)
+        )
+        log = None
+        if settings.predictions is not None:
+            log = PredictionLog(settings.predictions.folder, settings.predictions)
+            stack.callback(log.close)
+        rankers = Rankers(settings.features, linger=settings.linger_ms / 1e3, told=metrics.passed)
+        stack.callback(rankers.close)
+        workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
+        stack.callback(workers.shutdown)
+        service = Service(
+            catalog,
+            rankers,
+            metrics,
+            max_candidates=settings.max_candidates,
+            predictions=log,
+        )
+        _count_elsewhere(metrics, rankers, log)
+        for name in catalog.names:
+            service.desk(name)
+        admin = None if token is None else Admin(catalog, token, workers)
+        app = build_app(service, readiness, workers, admin=admin, further=further)
+
+        def report(finished: Finished) -> None:
+            metrics.finished(finished)
+            if access_log is not None:
+                access_log(finished)
+
+        catalog.watch(settings.watch_seconds)
+        readiness.begin()
+        yield Guard(app, settings.limits, readiness=readiness, report=report)
+
+
+def read_token(file: Path | None) -> str | None:
+    """The operators' token: a file's first line or, else, the environment's.
+
+    Raises:
+        ConfigError: It is shorter than ``MIN_TOKEN``, or the file cannot be read.
+    """
+    where = f"environment variable {TOKEN_VARIABLE}" if file is None else str(file)
+    if file is None:
+        token = os.environ.get(TOKEN_VARIABLE)
+        if token is None:
+            return None
+    else:
+        try:
+            token = file.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError("cannot be read as text", where=where) from None
+    if len(token) < MIN_TOKEN or not token.isascii() or " " in token:
+        raise ConfigError(
+            f"the token must be at least {MIN_TOKEN} ASCII characters without a space",
+            where=where,
+            hint="`openssl rand -hex 32` makes one.",
+        )
+    return token
+
+
+def _count_elsewhere(metrics: Metrics, rankers: Rankers, log: PredictionLog | None) -> None:
+    """Export what stores and the prediction log count themselves."""
+
+    def stores() -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for (model, _), tables in rankers.counts().items():
+            for table, counts in tables.items():
+                for event, number in counts.as_dict().items():
+                    key = (model, table, event)
+                    found[key] = found.get(key, 0.0) + number
+        return found
+
+    told = "What stores of features did, by event."
+    metrics.counted_by("polyrank_feature_store", told, ("model", "table", "event"), stores)
+    if log is not None:
+        kept = log
+
+        def logged() -> dict[tuple[str, ...], float]:
+            return {(name,): float(number) for name, number in asdict(kept.counts()).items()}
+
+        told = "Requests of the prediction log, by what became of them."
+        metrics.counted_by("polyrank_prediction_log", told, ("event",), logged)

@@ -1,0 +1,154 @@
+"""What a ranking request asks for, read from its JSON.
+
+Shapes: N candidates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polyrank.errors import suggest
+from polyrank.serving.errors import RequestError
+from polyrank.serving.protocol import loads
+
+MAX_CANDIDATES = 10_000
+"""Of one request, unless the server is told otherwise."""
+_NAME = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
+_FIELDS = (
+    *("model", "version", "user", "candidates", "context"),
+    *("profile", "top_k", "explain"),
+)
+Id = str | int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One user, N candidates and how they are to be ranked."""
+
+    model: str | None = None
+    """Null: the only one there is."""
+    version: str | None = None
+    """Null: the one in service."""
+    user: Id = None
+    user_features: Mapping[str, Any] = field(default_factory=dict)
+    """By column."""
+    items: Sequence[Id] = ()
+    """(N,)"""
+    item_features: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """By column (N,); null where a candidate does not bring it."""
+    given: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    """By column (N,): which candidates bring it, null or not; columns that all bring are left
+    out."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """By column, the same for all candidates."""
+    profile: str = "default"
+    top_k: int | None = None
+    """How many of the best are answered; null: all."""
+    explain: bool = False
+    """With the terms of each score."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def parse(body: bytes, *, max_candidates: int = MAX_CANDIDATES) -> Ask:
+    """Read the body of ``POST /v1/rank``.
+
+    Raises:
+        RequestError: 400, a part is not what it must be: which, and the rule; 413, too many
+            candidates.
+    """
+    tree = loads(body)
+    if not isinstance(tree, dict):
+        raise RequestError(400, "the body must be a JSON object")
+    _known(tree, _FIELDS, "the body")
+    user = _object(tree.get("user"), "user")
+    _known(user, ("id", "features"), "`user`")
+    items, features, given = _candidates(tree.get("candidates"), max_candidates)
+    return Ask(
+        model=_name(tree.get("model"), "model"),
+        version=_name(tree.get("version"), "version"),
+        user=_id(user.get("id"), "user.id"),
+        user_features=_object(user.get("features"), "user.features"),
+        items=items,
+        item_features=features,
+        given=given,
+        context=_object(tree.get("context"), "context"),
+        profile=_name(tree.get("profile"), "profile") or "default",
+        top_k=_count(tree.get("top_k"), "top_k"),
+        explain=_flag(tree.get("explain"), "explain"),
+    )
+
+
+def _candidates(
+    tree: Any, most: int
+) -> tuple[list[Id], dict[str, list[Any]], dict[str, list[bool]]]:
+    if not isinstance(tree, list):
+        raise RequestError(
+            400, "`candidates` must be a list of ids, or of objects with `id` and `features`"
+        )
+    if len(tree) > most:
+        raise RequestError(413, f"{len(tree):,} candidates, and {most:,} are the most")
+    items: list[Id] = []
+    brought: list[Mapping[str, Any]] = []
+    for place, entry in enumerate(tree):
+        if isinstance(entry, dict):
+            _known(entry, ("id", "features"), f"`candidates[{place}]`")
+            items.append(_id(entry.get("id"), f"candidates[{place}].id"))
+            brought.append(_object(entry.get("features"), f"candidates[{place}].features"))
+        else:
+            items.append(_id(entry, f"candidates[{place}]"))
+            brought.append({})
+    names = dict.fromkeys(name for features in brought for name in features)
+    columns = {name: [features.get(name) for features in brought] for name in names}
+    given = {name: [name in features for features in brought] for name in names}
+    return items, columns, {name: flags for name, flags in given.items() if not all(flags)}
+
+
+def _known(tree: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
+    for name in tree:
+        if name not in fields:
+            raise RequestError(400, f"{where} has no field {name[:64]!a}. {suggest(name, fields)}")
+
+
+def _object(value: Any, where: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RequestError(400, f"`{where}` must be an object")
+    return value
+
+
+def _id(value: Any, where: str) -> Id:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    raise RequestError(400, f"`{where}` must be text, or a whole number of 64 bits")
+
+
+def _name(value: Any, where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise RequestError(400, f"`{where}` must be a name of up to 64 letters, digits, _ . -")
+    return value
+
+
+def _count(value: Any, where: str) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise RequestError(400, f"`{where}` must be a whole number of at least 1")
+    return value
+
+
+def _flag(value: Any, where: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise RequestError(400, f"`{where}` must be true or false")
+    return value

@@ -1,0 +1,198 @@
+"""What the server does with a request, apart from HTTP.
+
+Shapes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from polyrank.scoring import SCORE, Order
+from polyrank.serving.deadline import Deadline
+from polyrank.serving.errors import RequestError
+from polyrank.serving.infer import PARAMETERS, ROWS, table_of
+from polyrank.serving.metrics import Metrics
+from polyrank.serving.models import DEFAULT, Catalog, Served
+from polyrank.serving.predictions import Answer, PredictionLog
+from polyrank.serving.protocol import Answer as Encoded
+from polyrank.serving.protocol import infer_answer, parse_request
+from polyrank.serving.rankers import Desk, Rankers
+from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What is known of a request beside its body."""
+
+    request_id: str
+    deadline: Deadline
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """An answer, and how many candidates it was about."""
+
+    answer: Encoded
+    candidates: int
+
+
+class Service:
+    """Answers requests from the catalog; any number of threads may ask.
+
+    Args:
+        catalog: The models.
+        rankers: What ranks by them.
+        metrics: Where is counted.
+        max_candidates: Of one request.
+        predictions: Where answers are logged; null: nowhere.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        rankers: Rankers,
+        metrics: Metrics,
+        *,
+        max_candidates: int,
+        predictions: PredictionLog | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.rankers = rankers
+        self.metrics = metrics
+        self.predictions = predictions
+        self._max_candidates = max_candidates
+
+    def rank(self, body: bytes, call: Call) -> Done:
+        """Answer ``POST /v1/rank``.
+
+        Raises:
+            RequestError: What the request did wrong, or that it is too late.
+        """
+        with timed(call.stages, "parse"):
+            ask = parse(body, max_candidates=self._max_candidates)
+            model = ask.model or self._only_model()
+            served = self.catalog.take(model, ask.version, request_id=call.request_id)
+            order = served.order(ask.profile)
+        began = perf_counter()
+        ranked = self.rankers.of(served).ranker.rank(ask, order, call.deadline, call.stages)
+        seconds = perf_counter() - began
+        with timed(call.stages, "answer"):
+            answer = answer_of(served, ranked, call.request_id)
+        self._tell(served, ranked, order, call)
+        self._compare(served, ranked, seconds, call)
+        return Done(
+            answer=Encoded(body=answer, headers={"content-type": "application/json"}),
+            candidates=len(ask),
+        )
+
+    def infer(
+        self, model: str, version: str | None, body: bytes, header_length: str | None, call: Call
+    ) -> Done:
+        """Answer an inference request of the Open Inference Protocol.
+
+        Raises:
+            RequestError: As ``rank``.
+        """
+        served = self.catalog.take(model, version, request_id=call.request_id)
+        desk = self.rankers.of(served)
+        with timed(call.stages, "parse"):
+            caps = {ROWS: self._max_candidates}
+            asked = parse_request(body, header_length, desk.spec, caps=caps, parameters=PARAMETERS)
+            order = served.order(str(asked.parameters.get("profile", DEFAULT)))
+            rows = table_of(asked)
+        predictions, columns = desk.ranker.predict_rows(
+            rows, order.columns, call.deadline, call.stages
+        )
+        self.metrics.predicted(served, predictions)
+        wanted = {each.name for each in asked.outputs}
+        outputs: dict[str, NDArray[Any]] = dict(predictions)
+        if SCORE in wanted and SCORE not in outputs:
+            outputs[SCORE] = _scores(order, predictions, columns)
+        with timed(call.stages, "answer"):
+            answer = infer_answer(desk.spec, asked, outputs, version=served.version)
+        return Done(answer=answer, candidates=asked.sizes.get(ROWS, 0))
+
+    def desk(self, model: str, version: str | None = None) -> tuple[Served, Desk]:
+        """A version and what ranks by it.
+
+        Raises:
+            RequestError: 404, there is none.
+        """
+        served = self.catalog.take(model, version)
+        return served, self.rankers.of(served)
+
+    def _only_model(self) -> str:
+        names = list(self.catalog.names)
+        if len(names) != 1:
+            raise RequestError(400, f"`model` must be one of {', '.join(names)}"[:500])
+        return names[0]
+
+    def _tell(self, served: Served, ranked: Ranked, order: Order, call: Call) -> None:
+        """Count and log what was answered."""
+        predicted = ranked.predicted
+        tables = predicted.tables
+        self.metrics.predicted(served, predicted.predictions)
+        self.metrics.wanting(served.model, tables.missing, tables.unknown, tables.degraded)
+        if self.predictions is None:
+            return
+        ask = ranked.ask
+        context = (*order.columns, *served.scorer.segment_columns)
+        self.predictions.append(
+            Answer(
+                request=call.request_id,
+                at=datetime.now(UTC),
+                model=served.model,
+                version=served.content,
+                schema=served.bundle.schema,
+                rows=_whole(tables.user, tables.rows),
+                predictions=predicted.predictions,
+                context=tuple(dict.fromkeys(context)),
+                score_N=ranked.scored.score_N,
+                position_N=ranked.position_N,
+                num_shown=ask.top_k,
+                value_version=served.values[ask.profile],
+                profile=ask.profile,
+                degraded=tuple(f"{name}:{why}" for name, why in tables.degraded.items()),
+            )
+        )
+
+    def _compare(self, served: Served, ranked: Ranked, seconds: float, call: Call) -> None:
+        shadowing = self.catalog.shadowing(served.model)
+        if shadowing is None or ranked.ask.version is not None:
+            return
+
+        def score(other: Served) -> NDArray[np.float64]:
+            return self._scored_by(other, ranked.ask)
+
+        shadowing.compare(call.request_id, served, ranked.scored.score_N, seconds, score)
+
+    def _scored_by(self, served: Served, ask: Ask) -> NDArray[np.float64]:
+        order = served.order(ask.profile)
+        ranked = self.rankers.of(served).ranker.rank(ask, order, Deadline.within(10.0), {})
+        return ranked.scored.score_N
+
+
+def _scores(
+    order: Order,
+    predictions: Mapping[str, NDArray[np.float64]],
+    columns: Mapping[str, NDArray[Any]],
+) -> NDArray[np.float64]:
+    num_rows = len(next(iter(predictions.values())))
+    return order.score(predictions, np.zeros(num_rows, dtype=np.int64), columns).score_N
+
+
+def _whole(user: pa.Table, rows: pa.Table) -> pa.Table:
+    """The rows with the user's columns, one value for all."""
+    for name in user.column_names:
+        if name and name not in rows.column_names:
+            rows = rows.append_column(name, pa.repeat(user[name][0], rows.num_rows))
+    return rows
