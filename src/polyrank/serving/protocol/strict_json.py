@@ -85,7 +85,7 @@ def _survey(document: object, what: str) -> tuple[int, bool]:
 
 
 def _beyond(numbers: list[float]) -> bool:
-    return max(numbers) >= 2.0**64 or min(numbers) <= -(2.0**63)
+    return max(numbers) >= float(2**64) or min(numbers) <= float(-(2**63))
 
 
 def _says_twice(body: bytes, pairs: int) -> bool:
@@ -103,7 +103,7 @@ def _says_twice(body: bytes, pairs: int) -> bool:
         letters = np.frombuffer(body, dtype=np.uint8)
         colons = np.flatnonzero(letters == ord(":"))
     quotes = np.flatnonzero(letters == ord('"'))
-    return np.count_nonzero(np.searchsorted(quotes, colons) % 2 == 0) != pairs
+    return bool(np.count_nonzero(np.searchsorted(quotes, colons) % 2 == 0) != pairs)
 
 
 def _refuse_twice(body: bytes, what: str) -> NoReturn:
@@ -167,7 +167,7 @@ def _refuse_not_finite(value: object, place: str) -> None:
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             _refuse_not_finite(inner, f"{place}[{index}]")
-    elif isinstance(value, np.ndarray) and value.ndim:
+    elif isinstance(value, np.ndarray):
         _refuse_not_finite(value.tolist(), place)
-    elif isinstance(value, float | np.floating | np.ndarray) and not np.isfinite(value):
+    elif isinstance(value, float | np.floating) and not np.isfinite(value):
         raise RequestError(500, f"the answer at {place or 'its top'} is not a finite number")
