@@ -17,11 +17,13 @@ from polyrank.cli.demo import demo
 from polyrank.cli.estimate import estimate
 from polyrank.cli.evaluate import evaluate
 from polyrank.cli.explain import explain
+from polyrank.cli.export import export
 from polyrank.cli.features import features
 from polyrank.cli.fuse import fuse
 from polyrank.cli.init import init
 from polyrank.cli.report import report
 from polyrank.cli.score import score
+from polyrank.cli.serve import serve
 from polyrank.cli.simulate import simulate
 from polyrank.cli.train import train
 from polyrank.cli.validate import validate
@@ -52,9 +54,11 @@ _VERBS = (
     estimate,
     evaluate,
     score,
+    serve,
     compare,
     card,
     report,
+    export,
     simulate,
 )
 for verb in _VERBS:
