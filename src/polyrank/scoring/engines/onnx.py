@@ -17,9 +17,8 @@ from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows
 from polyrank.scoring.engines.reading import Reading
-from polyrank.scoring.export.network import Inputs
-from polyrank.scoring.export.onnx_file import missing_packages, onnx_of
-from polyrank.scoring.export.program import program_of, tensors_of
+from polyrank.scoring.engines.packages import missing_packages
+from polyrank.scoring.export.network import Inputs, tensors_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -35,7 +34,7 @@ class OnnxEngine:
     Args:
         model: Trained.
         inputs: Of its layout.
-        graph: The network that gives logits, as ``graph_of`` makes it.
+        graph: The network that gives logits, as ``export.graph_of`` makes it.
         threads: Of the runtime; null: as torch.
         precision: What the graph computes in.
 
@@ -71,12 +70,6 @@ class OnnxEngine:
         given = tensors_of(self._model, self._inputs, batch, users)
         feed = {name: given[name].numpy() for name in self._names}
         return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
-
-
-def graph_of(model: RankingModel, inputs: Inputs) -> bytes:
-    """The network that gives logits, as an ONNX model without embedding tables."""
-    graph: bytes = onnx_of(program_of(model, inputs, "logits"), {}).SerializeToString()
-    return graph
 
 
 def session_of(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:

@@ -151,12 +151,7 @@ def _table(
 
 def _places(columns: Sequence[IdColumn | NumericColumn], sides: Sequence[str]) -> list[int]:
     """The columns of these sides, by side."""
-    return [
-        place
-        for side in sides
-        for place, column in enumerate(columns)
-        if column.side == side
-    ]
+    return [place for side in sides for place, column in enumerate(columns) if column.side == side]
 
 
 def table_name(place: int) -> str:
@@ -199,3 +194,11 @@ class Network(nn.Module):
             return {name: logits[name] for name in self.outputs}
         found = self.model.objective.predict(logits, self._inputs.extras(x))
         return {name: found[name] for name in self.outputs}
+
+
+def tensors_of(
+    model: RankingModel, inputs: Inputs, batch: Batch, users: UserRows | None
+) -> dict[str, Tensor]:
+    """What a network that gives logits takes: the batch's tensors, then the tables."""
+    tables = enumerate(model.tables_of_inputs())
+    return {**inputs.of(batch, users), **{table_name(place): table for place, table in tables}}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
 from polyrank.errors import ConfigError
-from polyrank.scoring.export.program import Program
+from polyrank.model import RankingModel
+from polyrank.scoring.engines.packages import missing_packages
+from polyrank.scoring.export.network import Inputs
+from polyrank.scoring.export.program import Program, program_of
 
 if TYPE_CHECKING:
     import onnx
@@ -62,11 +65,10 @@ def onnx_of(program: Program, metadata: Mapping[str, str]) -> onnx.ModelProto:
     return proto
 
 
-def missing_packages(names: Sequence[str]) -> list[str]:
-    """Those that are not installed."""
-    from importlib.util import find_spec
-
-    return [name for name in names if find_spec(name) is None]
+def graph_of(model: RankingModel, inputs: Inputs) -> bytes:
+    """The network that gives logits, without embedding tables, for an engine."""
+    graph: bytes = onnx_of(program_of(model, inputs, "logits"), {}).SerializeToString()
+    return graph
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram, export
 
-from polyrank.data import Batch
 from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
-from polyrank.scoring.engines.base import UserRows
 from polyrank.scoring.export.network import Gives, Inputs, Network, table_name
 from polyrank.scoring.export.once import compute_once
 
@@ -108,11 +106,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def tensors_of(
-    model: RankingModel, inputs: Inputs, batch: Batch, users: UserRows | None
-) -> dict[str, Tensor]:
-    """What a program that gives logits takes: the batch's tensors, then the tables."""
-    tables = enumerate(model.tables_of_inputs())
-    return {**inputs.of(batch, users), **{table_name(place): table for place, table in tables}}

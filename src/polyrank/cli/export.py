@@ -1,0 +1,58 @@
+"""``polyrank export``: the network for other runtimes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from polyrank.cli.options import AsJson, BundlePath, Tables
+
+ROWS = 2000
+"""That are compared."""
+
+
+def export(
+    bundle: BundlePath,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    format: Annotated[  # noqa: A002
+        Literal["onnx", "pt2", "triton"],
+        typer.Option("--format", help="An ONNX file, a compiled package, a Triton repository."),
+    ] = "onnx",
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="LOG", help="Rows to compare on; else rows are made up."),
+    ] = None,
+    tables: Tables = [],  # noqa: B006
+    as_json: AsJson = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export there.")] = False,
+) -> None:
+    """Write the network for other runtimes, once it predicts there what it predicts here."""
+    from polyrank.cli.bundles import open_scorer
+    from polyrank.errors import ConfigError, counted
+    from polyrank.scoring.export.made_up import made_up
+    from polyrank.scoring.export.recorded import recorded
+    from polyrank.scoring.export.write import export_bundle
+
+    scorer = open_scorer(bundle, tables)
+    if bundle.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(
+            "lies in the bundle, which would not load again",
+            where=str(out),
+            hint="Write elsewhere.",
+        )
+    if on is None:
+        rows = made_up(scorer.bundle.encoders, ROWS)
+        told = f"{counted(ROWS, 'made-up row')}"
+    else:
+        rows = recorded(scorer, on, ROWS)
+        told = f"the first {counted(len(rows), 'row')} of {on}"
+    parity = export_bundle(scorer.bundle, out, format, rows, on=told, replace=force)
+    if as_json:
+        typer.echo(parity.model_dump_json(indent=1))
+        return
+    typer.echo(f"written to {out}; beside eager fp32, on {told}:")
+    for task, own in parity.tasks.items():
+        typer.echo(
+            f"  {task}: differs by at most {own.largest_difference:.2g}, rank correlation "
+            f"{own.rank_correlation:.9f}, NDCG lost {own.ndcg_lost:.2g}, new ties {own.new_ties}"
+        )

@@ -1,0 +1,181 @@
+"""Exporting a bundle's network for other runtimes: checked against eager fp32, then written whole.
+
+What is written predicts before calibration; calibration and the value model stay with polyrank.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyrank.bundle import Bundle
+from polyrank.data import Batch
+from polyrank.errors import ArtefactError, ConfigError
+from polyrank.scoring.engines.eager import TorchEngine
+from polyrank.scoring.engines.onnx import session_of
+from polyrank.scoring.export.compiled import compiled_predictions, write_package
+from polyrank.scoring.export.inputs_of import inputs_of
+from polyrank.scoring.export.network import Input, Inputs
+from polyrank.scoring.export.onnx_file import onnx_of
+from polyrank.scoring.export.parity import Parity, compare_predictions
+from polyrank.scoring.export.program import program_of
+from polyrank.scoring.export.triton import config_text
+from polyrank.storage import commit_directory, jsonio
+from polyrank.storage.commit import FileSource
+
+Format = Literal["onnx", "pt2", "triton"]
+TOLERANCE = 1e-5
+"""Of a fp32 network, relative to the largest prediction of a task or 1."""
+MOST_BYTES = 1_900_000_000
+"""Of one ONNX file; the format ends at 2 GiB."""
+KIND, FORMAT_VERSION = "export", 1
+
+
+def export_bundle(
+    bundle: Bundle,
+    out: Path,
+    format: Format,  # noqa: A002
+    rows: Batch,
+    *,
+    on: str,
+    replace: bool = False,
+) -> Parity:
+    """Write the network, what its inputs are, and how close it comes.
+
+    Args:
+        bundle: Saved or not.
+        out: The folder to make.
+        format: ``onnx``: model.onnx, inputs.json and parity.json. ``triton``: a model repository
+            with one model of that file. ``pt2``: model.pt2, compiled for this machine's processor.
+        rows: To compare on, at least one.
+        on: Which rows these are.
+        replace: Replace what an export wrote there before.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ConfigError: The network cannot be exported, or a package or compiler is missing.
+        ArtefactError: It does not predict what the bundle predicts.
+        StorageError: The disk refused.
+    """
+    inputs = inputs_of(bundle)
+    reference = TorchEngine(bundle.model).predict(rows)
+    if format == "pt2":
+        return _export_package(bundle, inputs, out, rows, reference, on, replace)
+    content = _onnx(bundle, inputs)
+    found = _run(content, inputs, rows, list(reference))
+    parity = compare_predictions(reference, found, on=on, engine="onnx")
+    _refuse(parity)
+    name = _model_name(bundle)
+    files: dict[str, FileSource] = {
+        "inputs.json": jsonio.dumps(describe(bundle, inputs)),
+        "parity.json": jsonio.dumps(json.loads(parity.model_dump_json())),
+    }
+    if format == "triton":
+        files = {f"{name}/{file}": source for file, source in files.items()}
+        files[f"{name}/1/model.onnx"] = content
+        files[f"{name}/config.pbtxt"] = config_text(name, inputs, list(reference)).encode()
+    else:
+        files["model.onnx"] = content
+    commit_directory(
+        out,
+        files,
+        kind=KIND,
+        format_version=FORMAT_VERSION,
+        extra={"bundle": bundle.version, "format": format},
+        replace=replace,
+    )
+    return parity
+
+
+def describe(bundle: Bundle, inputs: Inputs) -> dict[str, jsonio.JsonValue]:
+    """What goes in and what comes out, for whoever calls the file."""
+    told = {
+        "users": "one row a user",
+        "rows": "one row a candidate",
+        "entries": "the entries of all rows of a list, in row order",
+    }
+
+    def one(each: Input) -> jsonio.JsonValue:
+        return {
+            "name": each.name,
+            "dtype": each.dtype,
+            "counts": told[each.counts],
+            "columns": list(each.columns),
+        }
+
+    return {
+        "bundle": bundle.version,
+        "user_row": "which row of the users' tensors each candidate reads",
+        "ids": "rows of the embedding table, as the bundle's encoders give them",
+        "inputs": [one(each) for each in inputs.each],
+        "outputs": [
+            {"name": task, "dtype": "float64", "is": "the prediction before calibration"}
+            for task in bundle.schema.task_names
+        ],
+    }
+
+
+def _onnx(bundle: Bundle, inputs: Inputs) -> bytes:
+    size = sum(value.numel() * 4 for value in bundle.model.state_dict().values())
+    if size > MOST_BYTES:
+        raise ConfigError(
+            f"the network has {size:,} bytes, and one ONNX file holds {MOST_BYTES:,}",
+            where="model",
+            hint="Lower `embedding_dim`, or the vocabularies by `min_frequency` or hashing.",
+        )
+    program = program_of(bundle.model, inputs, "predictions")
+    proto = onnx_of(program, {"polyrank.bundle": bundle.version})
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _run(
+    content: bytes, inputs: Inputs, rows: Batch, tasks: list[str]
+) -> Mapping[str, NDArray[np.float64]]:
+    """The file's predictions, in plain ONNX Runtime."""
+    session = session_of(content, threads=None)
+    given = inputs.of(rows, None)
+    feed = {each.name: given[each.name].numpy() for each in session.get_inputs()}
+    return dict(zip(tasks, session.run(tasks, feed), strict=True))
+
+
+def _export_package(
+    bundle: Bundle,
+    inputs: Inputs,
+    out: Path,
+    rows: Batch,
+    reference: Mapping[str, NDArray[np.float64]],
+    on: str,
+    replace: bool,
+) -> Parity:
+    program = program_of(bundle.model, inputs, "predictions")
+
+    def check(package: Path) -> Parity:
+        found = compiled_predictions(package, program, inputs, rows)
+        parity = compare_predictions(reference, found, on=on, engine="compiled")
+        _refuse(parity)
+        return parity
+
+    return write_package(program, out, describe(bundle, inputs), check, replace=replace)
+
+
+def _refuse(parity: Parity) -> None:
+    if not parity.worst <= TOLERANCE:
+        raise ArtefactError(
+            f"the exported network differs by {parity.worst:.3g} of its predictions on "
+            f"{parity.on}, and may by {TOLERANCE:g}",
+            hint="Please report this with the bundle's model.json; score with --engine eager.",
+        )
+
+
+def _model_name(bundle: Bundle) -> str:
+    """Of the Triton model."""
+    del bundle
+    return "polyrank"
