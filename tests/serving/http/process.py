@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from polyrank.serving.http import AccessLog, Guard, Limits, bind, run
 from tests.serving.http.app import World
+from tests.serving.http.wire import ask, request
 
 
 class Home:
@@ -36,9 +37,10 @@ class Home:
         )
 
     def start(self, **limits: Any) -> tuple[int, int]:
-        """A server's process and port."""
+        """A server's process and port, once it answers."""
         self._say({"limits": limits})
         told = self._hear()
+        assert ask(told["port"], request("GET", "/v2/health/live")).status == 200
         return told["pid"], told["port"]
 
     def ended(self) -> tuple[int, float]:

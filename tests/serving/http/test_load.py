@@ -220,23 +220,23 @@ async def ask_at(port: int, instant: float, sent: bytes) -> tuple[Reply, float]:
 
 @pytest.mark.parametrize(
     ("times", "seconds"),
-    [(5, 1.0), pytest.param(10, 20.0, marks=pytest.mark.nightly)],
+    [(5, 1.5), pytest.param(10, 20.0, marks=pytest.mark.nightly)],
 )
 def test_f5_t12_far_more_than_it_can_do_is_shed_and_the_rest_is_served_in_time(
     times: int, seconds: float
 ) -> None:
-    """Open loop: requests come when they come. Capacity is 2 places / 40 ms = 50 a second."""
+    """Open loop: requests come when they come. Capacity is 2 places / 200 ms = 10 a second."""
     limits = LIMITS.model_copy(
-        update={"max_requests": 2, "queue_length": 8, "default_deadline_seconds": 2.0}
+        update={"max_requests": 2, "queue_length": 3, "default_deadline_seconds": 4.0}
     )
     waiting: list[int] = []
     guards: list[Guard] = []
 
     async def flood(it: World) -> list[tuple[Reply, float]]:
-        number = int(50 * times * seconds)
+        number = int(10 * times * seconds)
         start = time.monotonic() + 0.05
         instants = [start + i * seconds / number for i in range(number)]
-        sent = request("GET", "/work/x?ms=40")
+        sent = request("GET", "/work/x?ms=200")
         return await asyncio.gather(*(ask_at(it.port, instant, sent) for instant in instants))
 
     with world(limits, report=lambda _: waiting.extend(each.gate.waiting for each in guards)) as it:
@@ -246,9 +246,9 @@ def test_f5_t12_far_more_than_it_can_do_is_shed_and_the_rest_is_served_in_time(
         shed = [reply for reply, _ in replies if reply.status == 503]
         served = [took for reply, took in replies if reply.status == 200]
         assert all(int(reply.headers["retry-after"]) >= 1 and reply.error for reply in shed)
-        assert max(waiting) <= 8
-        assert max(served) <= 2.0
-        assert len(served) >= 0.5 * 50 * seconds
+        assert max(waiting) <= 3
+        assert max(served) <= 4.0
+        assert len(served) >= 0.5 * 10 * seconds
         began = time.monotonic()
         assert ask(it.port, request()).status == 200
         assert time.monotonic() - began < 2.0

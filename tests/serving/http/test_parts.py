@@ -33,6 +33,8 @@ from polyrank.serving.http.sockets import affordable_connections
 from polyrank.serving.http.targets import check_path
 from tests.serving.http.app import World
 
+few = settings(max_examples=40)
+
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
@@ -54,7 +56,7 @@ def test_limits_that_bound_nothing_are_refused(wrong: dict[str, Any], told: str)
         Limits(**wrong)
 
 
-@settings(max_examples=40)
+@few
 @given(st.integers(1, 4), st.integers(0, 4), st.integers(0, 2**32))
 def test_a_gate_never_holds_more_than_it_may_and_ends_empty(
     places: int, queue: int, seed: int
@@ -118,6 +120,7 @@ def test_a_gate_lets_in_by_order_of_arrival() -> None:
     assert asyncio.run(day()) == list(range(8))
 
 
+@few
 @given(st.lists(st.integers(0, 50)))
 def test_a_budget_is_never_overdrawn(sizes: list[int]) -> None:
     budget, held = Budget(100), 0
@@ -129,6 +132,7 @@ def test_a_budget_is_never_overdrawn(sizes: list[int]) -> None:
     assert budget.held == 0
 
 
+@few
 @given(st.lists(st.floats(0.0, 0.4), min_size=1, max_size=100), st.integers(1, 5))
 def test_a_client_never_gets_more_than_its_burst_and_its_rate(
     pauses: list[float], burst: int
@@ -148,13 +152,14 @@ def test_a_client_never_gets_more_than_its_burst_and_its_rate(
 def test_g4_the_table_of_clients_is_bounded_whoever_they_say_they_are() -> None:
     rates = Rates(0.001, 1, clients=100)
     assert rates.wait("10.0.0.1", 0.0) == 0.0
-    for i in range(10_000):
+    for i in range(2_000):
         rates.wait(f"10.{i >> 8}.{i & 255}.2", 0.0)
         assert rates.wait("10.0.0.1", 0.0) > 0
     assert len(rates) <= 100
     assert [rates.wait(f"2001:db8::{i:x}", 0.0) > 0 for i in range(3)] == [False, True, True]
 
 
+@few
 @given(st.binary(max_size=300), st.integers(0, 4))
 def test_what_is_compressed_is_what_is_read(seed: bytes, exponent: int) -> None:
     body = seed * 7**exponent
@@ -182,11 +187,13 @@ def test_compressed_bodies_of_several_pieces_are_cut_and_trailed_like_small_ones
             asyncio.run(decoded(damaged, decoder, 10**9, lambda size: None))
 
 
+@few
 @given(st.binary(max_size=60))
 def test_no_accept_encoding_breaks_anything(value: bytes) -> None:
     assert accepts_gzip(value) in (True, False)
 
 
+@few
 @given(st.text("/.%;a2F\\", max_size=12))
 def test_g2_a_path_that_passes_has_no_other_spelling(path: str) -> None:
     """It is its own normal form, by the rules a browser or a proxy might apply."""
@@ -202,6 +209,7 @@ def test_g2_a_path_that_passes_has_no_other_spelling(path: str) -> None:
 ENTRY = Finished(request_id="a", method="POST", route="/v1/rank", status=200, seconds=0.0015)
 
 
+@few
 @given(st.text(), st.text())
 def test_g6_a_line_is_one_line_of_ascii_whatever_stands_in_it(name: str, route: str) -> None:
     line = line_of(

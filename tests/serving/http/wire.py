@@ -38,7 +38,7 @@ class Wire:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(10.0)
+        self.socket.settimeout(20.0)
         self._buffer = b""
         if port is not None:
             self.connect(port)
@@ -129,7 +129,7 @@ def chunks(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*pieces, b""))
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
     """Waits until something holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -28,6 +29,14 @@ class ClientGone(Exception):
     """The client hung up; nobody waits for an answer."""
 
 
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; what is said several times, as one list."""
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers:
+        joined[name] = joined[name] + b", " + value if name in joined else value
+    return joined
+
+
 class Exchange:
     """What one request brought and what it still holds.
 
@@ -44,7 +53,7 @@ class Exchange:
         self.limits = limits
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = _joined(scope["headers"])
         self.answer = Answer(send, gzip_from=self._gzip_from())
         self.unread = self._declared_length() != 0
         self.gone = False

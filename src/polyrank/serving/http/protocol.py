@@ -79,6 +79,7 @@ class GuardedProtocol(H11Protocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._discarded = 0
         self._refused = False
+        self._unread_answer = False
         self._patient: PatientTransport
 
     @property
@@ -115,14 +116,17 @@ class GuardedProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.scope["state"]["gone"] = True
         self._stop_timer()
+        self._unread_answer = False
         self.resume_writing()
         self._patient.lost()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Starts the clock of the next request."""
-        super().on_response_complete()
-        self._watch()
+        """Turns to the next request once this answer is read, so that nobody piles them up."""
+        self._unread_answer = self.flow.write_paused and not self._patient.is_closing()
+        if not self._unread_answer:
+            super().on_response_complete()
+            self._watch()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is answered."""
@@ -135,6 +139,8 @@ class GuardedProtocol(H11Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        if self._unread_answer:
+            self.on_response_complete()
 
     def shutdown(self) -> None:
         """Answers what was asked; a request that is on its way still comes through."""
@@ -161,7 +167,9 @@ class GuardedProtocol(H11Protocol):
             if not self._awaits_headers:
                 self._await_headers()
         elif not self._awaits_headers or self.cycle is not None:
-            self._await(self._limits.idle_seconds, self._say_goodbye)
+            leaving = self.config.guard.readiness.leaving
+            patience = LAST_CALL_SECONDS if leaving else self._limits.idle_seconds
+            self._await(patience, self._say_goodbye)
 
     def _await_headers(self) -> None:
         self._began = time.monotonic()
