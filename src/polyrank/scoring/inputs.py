@@ -53,8 +53,7 @@ def without_given(
     left = tuple(
         side
         for side in schema.tables
-        if not {side.prefix + name for name in tables[side.name].column_names if name != side.key}
-        & wanted
+        if not {name for name in tables[side.name].column_names if name != side.key} & wanted
         <= set(given)
     )
     return schema if left == schema.tables else schema.model_copy(update={"tables": left})
@@ -64,9 +63,7 @@ def without_missing_bias(
     schema: Schema, tables: Mapping[str, pa.Table], given: Sequence[str]
 ) -> Schema:
     """The schema less what only bias models read and neither input nor side tables have."""
-    joined = {
-        side.prefix + name for side in schema.tables for name in tables[side.name].column_names
-    }
+    joined = {name for side in schema.tables for name in tables[side.name].column_names}
     there = {*given, *joined}
     features = tuple(
         feature for feature in schema.features if feature.side != "bias" or feature.column in there
