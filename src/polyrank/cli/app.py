@@ -21,6 +21,7 @@ from polyrank.cli.export import export
 from polyrank.cli.features import features
 from polyrank.cli.fuse import fuse
 from polyrank.cli.init import init
+from polyrank.cli.monitor import monitor
 from polyrank.cli.report import report
 from polyrank.cli.score import score
 from polyrank.cli.serve import serve

@@ -10,7 +10,14 @@
 ((20.0, 30.0, 40.0), (1, 1, 1, 0), 0.25)
 """
 
-from polyrank.scoring.profiles.counting import NUM_GROUPS, Columns, counted_by, group_of
+from polyrank.scoring.profiles.counting import (
+    NUM_GROUPS,
+    Columns,
+    Groups,
+    counted_by,
+    distribution_of,
+    group_of,
+)
 from polyrank.scoring.profiles.profile import MOST_ROWS, profile_of, profile_rows, unseen_of
 from polyrank.scoring.profiles.thinning import Thinned
 from polyrank.scoring.profiles.values import Values, inputs_of, outputs_of
@@ -19,9 +26,11 @@ __all__ = [
     "MOST_ROWS",
     "NUM_GROUPS",
     "Columns",
+    "Groups",
     "Thinned",
     "Values",
     "counted_by",
+    "distribution_of",
     "group_of",
     "inputs_of",
     "outputs_of",

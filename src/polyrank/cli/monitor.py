@@ -1,0 +1,128 @@
+"""``polyrank monitor``: whether what is served is still like what was learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from polyrank.cli.options import LogPath
+
+if TYPE_CHECKING:
+    from polyrank.bundle import Bundle
+
+
+def monitor(
+    log: LogPath,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FOLDER", help="The model: schema, ids, and reference."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="LOG", help="Compare with this log, not the bundle's profile."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", metavar="TABLE", help="Labels by request and item."),
+    ] = None,
+    joined: Annotated[
+        Path | None,
+        typer.Option(
+            "--joined", metavar="FILE", help="Write the log with its labels, for other verbs."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        Literal["note", "alarm"] | None,
+        typer.Option("--fail-on", help="Exit with 1 where there is one."),
+    ] = None,
+    psi_note: Annotated[
+        float, typer.Option("--psi-note", min=0, help="PSI beyond chance that is told.")
+    ] = 0.1,
+    psi_alarm: Annotated[
+        float, typer.Option("--psi-alarm", min=0, help="PSI beyond chance that is an alarm.")
+    ] = 0.25,
+    margin: Annotated[
+        float,
+        typer.Option("--margin", min=0, help="Predicted over observed may be so far from 1."),
+    ] = 0.1,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws over users.")] = 200,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all of it as JSON.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it as an HTML page.")
+    ] = None,
+) -> None:
+    """Compare a log of served predictions with what the model was made on.
+
+    Drift of inputs and predictions beyond chance, missing and unseen values, volume and versions,
+    and calibration once labels are there.
+    """
+    from polyrank.cli.monitor_screen import show_watched
+    from polyrank.cli.tables import console
+    from polyrank.monitoring import Thresholds, watch
+
+    limits = Thresholds(psi_note=psi_note, psi_alarm=psi_alarm, ratio_margin=margin)
+    if out is not None:
+        from polyrank import pages
+
+        pages.require_report()
+    model = _load(bundle)
+    if joined is not None:
+        log, labels = _join(log, labels, model, joined), None
+    found = watch(
+        log,
+        bundle=model,
+        reference=reference,
+        labels=labels,
+        thresholds=limits,
+        resamples=resamples,
+    )
+    show_watched(console(), found)
+    if json_file is not None:
+        _write(json_file, found.to_json())
+    if out is not None:
+        from polyrank.monitoring.page import write_page
+
+        write_page(found, out)
+        typer.echo(f"wrote {out}")
+    if fail_on is not None and found.reaches(fail_on):
+        raise typer.Exit(1)
+
+
+def _load(path: Path | None) -> Bundle | None:
+    from polyrank.bundle import load_bundle
+
+    return None if path is None else load_bundle(path)
+
+
+def _join(log: str, labels: str | None, bundle: Bundle | None, out: Path) -> str:
+    """Write the log with its labels; the path of it."""
+    from polyrank.errors import ConfigError
+    from polyrank.monitoring import join_labels
+    from polyrank.scoring.output import write_parquet
+
+    if labels is None or bundle is None:
+        raise ConfigError(
+            "labels are joined by a bundle's schema",
+            where="--joined",
+            hint="Give --labels TABLE and --bundle FOLDER.",
+        )
+    write_parquet(join_labels(log, labels, bundle.schema), out, replace=False)
+    return str(out)
+
+
+def _write(path: Path, text: str) -> None:
+    from polyrank.storage.disk import REAL_DISK
+    from polyrank.storage.temporary import hidden_sibling
+
+    temporary = hidden_sibling(path.absolute(), "tmp")
+    try:
+        REAL_DISK.write(temporary, text.encode() + b"\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
