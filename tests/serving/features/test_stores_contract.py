@@ -21,7 +21,7 @@ from tests.serving.features.stores import MAKERS, opened
 
 SOON = 30.0
 MANY = settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 
 
@@ -148,7 +148,7 @@ def test_many_threads_get_each_their_own_rows(stores: Stores) -> None:
 
     def ask(seed: int) -> None:
         order = np.random.default_rng(seed)
-        for _ in range(15):
+        for _ in range(6):
             for name in ("users", "items"):
                 ids = order.permutation(np.array(world.IDS[name], object)).tolist()
                 if not world.same(_fetch(stores.of[name], ids), world.expected(name, ids)):

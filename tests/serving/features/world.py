@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polyrank.data import load_side_table
+from polyrank.bundle import Bundle, Card, DataDates, describe_tasks
+from polyrank.data import Encoders, Reader, load_side_table, open_log
+from polyrank.model import ModelConfig, RankingModel, Towers
 from polyrank.schema import (
     Bag,
     Binary,
@@ -23,7 +25,11 @@ from polyrank.schema import (
 from polyrank.schema import Sequence as History
 from polyrank.serving.features.codec import RowCodec
 from polyrank.serving.features.opening import codec_of
+from polyrank.sharing import MMoE
 
+MODEL = ModelConfig(
+    embedding_dim=8, sharing=MMoE(num_experts=2, widths=(16,)), towers=Towers(widths=(8,))
+)
 USER_IDS = [
     "",
     " a",
@@ -57,16 +63,19 @@ def schema() -> Schema:
         Numeric(name="age", side="user"),
         Categorical(name="country", side="user", min_frequency=1),
         History(name="history", shares="item_id", side="user"),
-        Categorical(name="category", side="item", min_frequency=1, missing_values=(-1,)),
-        Bag(name="tags", side="item", min_frequency=1),
-        Bag(name="similar", side="item", shares="user_id", separator=","),
-        Embedding(name="vector", side="item", dim=3),
-        Numeric(name="quality", side="item"),
+        Categorical(name="item_category", side="item", min_frequency=1, missing_values=(-1,)),
+        Bag(name="item_tags", side="item", min_frequency=1),
+        Bag(name="item_similar", side="item", shares="user_id", separator=","),
+        Embedding(name="item_vector", side="item", dim=3),
+        Numeric(name="item_quality", side="item"),
     )
     return Schema(
         features=features,
         tasks=(Binary(name="click"),),
-        tables=(SideTable(name="users", on="user_id"), SideTable(name="items", on="item_id")),
+        tables=(
+            SideTable(name="users", on="user_id", key="id"),
+            SideTable(name="items", on="item_id", prefix="item_"),
+        ),
     )
 
 
@@ -76,7 +85,7 @@ def tables() -> dict[str, pa.Table]:
     number = len(USER_IDS)
     users = pa.table(
         {
-            "user_id": USER_IDS,
+            "id": USER_IDS,
             "age": [None, float("nan"), -0.0, 1e-310, 0.1, *range(number - 5)],
             "country": [None, "", "é", "\0", *("DE" for _ in range(number - 4))],
             "history": [None, [], [None, 7], ITEM_IDS, *([i] * i for i in range(number - 4))],
@@ -114,3 +123,27 @@ def expected(name: str, ids: Sequence[Any]) -> list[dict[str, Any]]:
 def same(found: pa.Table, wanted: Sequence[dict[str, Any]]) -> bool:
     """Equal values, where NaN is NaN, -0.0 is not 0.0 and null is neither."""
     return repr(found.to_pylist()) == repr(list(wanted))
+
+
+@cache
+def bundle() -> Bundle:
+    """Fitted on a log of these ids, with random weights."""
+    what, order = schema(), np.random.default_rng(1)
+    log = pa.table(
+        {
+            "user_id": pa.array(order.choice([*USER_IDS, "b"], 200).tolist()),
+            "item_id": order.choice([*ITEM_IDS, 1], 200),
+            "click": order.integers(0, 2, 200),
+        }
+    )
+    encoders = Encoders.fit(what, Reader(open_log(log), what, tables=tables()).chunks("all"))
+    return Bundle(
+        schema=what,
+        encoders=encoders,
+        model=RankingModel(what, encoders.layout, MODEL, seed=1).eval(),
+        model_config=MODEL,
+        tables=tables(),
+        card=Card(
+            tasks=describe_tasks(what), data={"train": DataDates(rows=200, first="1", last="2")}
+        ),
+    )

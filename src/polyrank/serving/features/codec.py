@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polyrank.data.arrays import nulls_of, plain
+from polyrank.data.arrays import is_text, nulls_of, plain, plain_type
 from polyrank.errors import ConfigError
 from polyrank.serving.features.columns import Layout, WrongBytes, layout_of
 from polyrank.serving.features.keys import key_bytes
@@ -48,7 +48,7 @@ class RowCodec:
     def __init__(self, name: str, key: str, schema: Any) -> None:
         self.name = name
         self.key = key
-        self.key_type = schema.field(key).type
+        self.key_type = plain_type(schema.field(key).type)
         self.schema = pa.schema([field for field in schema if field.name != key])
         self._layouts = [_layout(name, field) for field in self.schema]
         fields: list[tuple[str, str, tuple[int, ...]]] = [
@@ -60,7 +60,7 @@ class RowCodec:
         self.header = {
             "format": FORMAT,
             "table": name,
-            "key": str(self.key_type),
+            "key": "text" if is_text(self.key_type) else str(self.key_type),
             "columns": {
                 field.name: layout.name
                 for field, layout in zip(self.schema, self._layouts, strict=True)
@@ -102,8 +102,11 @@ class RowCodec:
         """
         seed, size = self._seed, self._record.itemsize
         for key, row in zip(keys, rows, strict=True):
-            if crc32(row, crc32(key, seed)) != _RESIDUE or len(row) < size + _CRC_BYTES:
+            # SQLite may hold text where bytes belong.
+            if not isinstance(row, bytes) or crc32(row, crc32(key, seed)) != _RESIDUE:
                 raise WrongBytes("a row is damaged, or of another key or table")
+        if min(map(len, rows), default=size + _CRC_BYTES) < size + _CRC_BYTES:
+            raise WrongBytes("a row is too short")
         record_K = np.frombuffer(b"".join([row[:size] for row in rows]), self._record)
         null_KC = np.unpackbits(record_K["nulls"], axis=1, bitorder="little").astype(np.bool_)
         start_K = np.full(len(rows), size, np.int64)

@@ -117,7 +117,7 @@ def _library() -> Any:
         import lmdb
     except ImportError as error:
         raise ConfigError(
-            "stores in LMDB need the extra `lmdb`", hint="pip install 'polyrank[lmdb]'."
+            "stores in LMDB need the extra `lmdb`", hint="Install it: pip install 'polyrank[lmdb]'."
         ) from error
     return lmdb
 

@@ -5,7 +5,7 @@ Shapes: N rows of a request, R distinct ids among them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,9 @@ class Provider:
             raise
         return cls(schema, tables, stores)
 
-    def complete(self, table: pa.Table, deadline: Deadline) -> Completed:
+    def complete(
+        self, table: pa.Table, deadline: Deadline, tables: Collection[str] | None = None
+    ) -> Completed:
         """The table with the columns of every side table that it has not all of.
 
         A column that is given stays. Ids are read as the offline join reads them: values declared
@@ -93,6 +95,7 @@ class Provider:
         Args:
             table: (N rows) With the key columns of the side tables it lacks columns of.
             deadline: Of all stores together; they are asked one after the other.
+            tables: Side tables that are asked; null: all.
 
         Raises:
             DataError: A key column is missing, or of another kind than the table's key.
@@ -100,6 +103,8 @@ class Provider:
         known: dict[str, NDArray[np.bool_]] = {}
         degraded: dict[str, Reason] = {}
         for side in self._sides:
+            if tables is not None and side.name not in tables:
+                continue
             lacking = [name for name in side.columns if name not in table.column_names]
             if not lacking:
                 continue

@@ -89,15 +89,15 @@ class RedisBackend:
         self._pool.close()
 
     def _get(self, keys: Sequence[bytes], deadline: Deadline) -> Sequence[bytes | None]:
+        header = self._header
         with self._pool.taken(deadline) as connection:
             for _ in range(_CHANGES):
-                header = self._header
                 wanted = [] if header is None else self._keys.rows(header.generation, keys)
                 replies = connection.call([b"MGET", self._keys.header, *wanted], deadline)
                 first, *rows = _values(replies, 1 + len(wanted))
                 if header is not None and first == header.raw:
                     return rows
-                self._header = self._read(first)
+                self._header = header = self._read(first)
         raise WrongBytes("filled anew all the time")
 
     def _look(self, connection: Connection, deadline: Deadline) -> None:

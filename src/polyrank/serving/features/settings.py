@@ -29,6 +29,13 @@ _SUFFIXES = {
 }
 
 
+def _unseen(given: object) -> object:
+    """Refuse what is no text without repeating it."""
+    if not isinstance(given, str | SecretStr):
+        raise ValueError("must be text")
+    return given
+
+
 class MemoryStoreSettings(Declared):
     """The bundle's own side table, or a file instead, in memory."""
 
@@ -67,7 +74,7 @@ class RedisStoreSettings(_Guarded):
     or rows that it drops are unknown ids."""
 
     kind: Literal["redis"]
-    url: SecretStr
+    url: Annotated[SecretStr, BeforeValidator(_unseen)]
     """``redis[s]://[user:password@]host[:port][/database]``, ``unix:///path``, or ``env:NAME``: the
     environment variable that holds it."""
     prefix: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] = (
