@@ -296,6 +296,7 @@ def test_profiles_rank_side_by_side(server: Server) -> None:
 
 ADMIN = (
     ("GET", "/v1/models/feed/status"),
+    ("GET", "/v1/models/feed/requests"),
     ("PUT", "/v1/models/feed/value-model"),
     ("POST", "/v1/models/feed/value-model/rollback"),
     ("POST", "/v1/models/feed/reload"),
@@ -351,3 +352,36 @@ def test_health_metadata_and_metrics(server: Server) -> None:
     assert 'polyrank_predictions_total{model="feed",task="click"}' in text
     assert 'polyrank_feature_store_total{event="hits",model="feed",table="items"}' in text
     assert 'polyrank_version_info{model="feed",version=' in text
+
+
+def test_the_example_of_each_model_is_a_request_that_it_answers(server: Server) -> None:
+    for model in ("feed", "plain"):
+        example = server.ask("GET", f"/v1/models/{model}/example")
+        answer = server.rank({**example, "explain": True})
+        assert len(answer["candidates"]) == len(example["candidates"])
+        assert "ignored" not in answer
+
+
+def test_a_value_model_is_tried_without_being_set(server: Server) -> None:
+    rows, body = request(700, 20)
+    before = server.rank(body)
+    tried = server.rank({**body, "value_model": SUM})
+    model, _ = parse_value_model(SUM, where="test")
+    offline = Scorer(feeds.bundle(joined=True).with_value_model(model)).rank(rows)
+    assert [each["score"] for each in tried["candidates"]] == offline["score"].to_pylist()
+    assert tried["value_model"] == {"profile": None, "version": None}
+    assert server.rank(body)["candidates"] == before["candidates"]
+    bad = {**SUM, "terms": {"clik": {"weight": 1}}}
+    assert "clik" in server.rank({**body, "value_model": bad}, 400)["error"]
+
+
+def test_what_happened_lately_is_told(server: Server) -> None:
+    _, body = request(800, 8)
+    server.rank(body)
+    stats = server.ask("GET", "/v1/stats")
+    assert stats["routes"]["/v1/rank"]["requests"] >= 1
+    assert stats["routes"]["/v1/rank"]["ms"]["p50"] > 0
+    spread = stats["distributions"]["feed"]["score"]
+    assert spread["low"] <= spread["high"]
+    assert sum(spread["counts"]) >= 8
+    assert server.change("GET", "/v1/models/feed/requests")[0] == body

@@ -17,8 +17,9 @@ from starlette.routing import BaseRoute, Route
 from polyrank.errors import suggest
 from polyrank.serving.errors import RequestError
 from polyrank.serving.http.rates import Rates
-from polyrank.serving.models import DEFAULT, Catalog, Served
+from polyrank.serving.models import DEFAULT, Served
 from polyrank.serving.protocol import JSON, dumps, loads
+from polyrank.serving.service import Service
 
 MIN_TOKEN = 16
 """Characters that a token has at least."""
@@ -32,14 +33,15 @@ class Admin:
     """Routes that change what is served; without a token there are none.
 
     Args:
-        catalog: What is changed.
+        service: Whose catalog is changed.
         token: Of at least ``MIN_TOKEN`` characters.
         workers: Threads in which changes are made.
     """
 
-    def __init__(self, catalog: Catalog, token: str, workers: Executor) -> None:
+    def __init__(self, service: Service, token: str, workers: Executor) -> None:
         assert len(token) >= MIN_TOKEN
-        self._catalog = catalog
+        self._catalog = service.catalog
+        self._recent = service.recent
         self._token = token.encode()
         self._workers = workers
         self._tries = Rates(_TRIES_PER_SECOND, _TRIES, _CLIENTS)
@@ -50,6 +52,7 @@ class Admin:
         set_fields = ("profile", "value_model", "expected_version", "by")
         return [
             self._route(f"{model}/status", "GET", self.status, ()),
+            self._route(f"{model}/requests", "GET", self.requests, ()),
             self._route(f"{model}/value-model", "PUT", self.set_value_model, set_fields),
             self._route(
                 f"{model}/value-model/rollback",
@@ -68,6 +71,11 @@ class Admin:
         """What serves, what was refused and why."""
         self._catalog.take(model)
         return self._catalog.status()[model]
+
+    def requests(self, model: str, _: Mapping[str, Any]) -> Any:
+        """The last rankings that were asked of a model, the newest first."""
+        self._catalog.take(model)
+        return [loads(body) for body in self._recent.bodies(model)]
 
     def set_value_model(self, model: str, asked: Mapping[str, Any]) -> Any:
         """Rank a profile by another value model at once."""

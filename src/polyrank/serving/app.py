@@ -62,6 +62,8 @@ class Api:
             _route("/v2/health/ready", self.ready),
             _route("/v1/rank", self.rank, "POST"),
             _route("/v1/models", self.models),
+            _route("/v1/models/{model}/example", self.example),
+            _route("/v1/stats", self.stats),
             _route("/openapi.json", self.openapi),
             _route("/metrics", self.metrics),
         ]
@@ -115,6 +117,14 @@ class Api:
     async def models(self, _: Request) -> Response:
         """What is served."""
         return _json(self._service.catalog.describe())
+
+    async def example(self, request: Request) -> Response:
+        """A ranking request that this model answers."""
+        return _json(self._service.example(request.path_params["model"]))
+
+    async def stats(self, _: Request) -> Response:
+        """Latencies and distributions of late, for the console."""
+        return _json(self._service.recent.stats())
 
     async def openapi(self, _: Request) -> Response:
         """This interface, described."""

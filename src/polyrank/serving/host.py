@@ -19,6 +19,7 @@ from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf, eager
 from polyrank.serving.predictions import PredictionLog
 from polyrank.serving.rankers import Rankers
+from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
 from polyrank.serving.settings import ServeSettings
 
@@ -51,6 +52,7 @@ def hosted(
     if not settings.models:
         raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
     readiness, metrics = Readiness(ready=False), Metrics()
+    recent = Recent(bodies=token is not None)
     with ExitStack() as stack:
         catalog = stack.enter_context(
             Catalog(settings.models, engine_of=engine_of, settings=settings.catalog)
@@ -67,17 +69,19 @@ def hosted(
             catalog,
             rankers,
             metrics,
+            recent=recent,
             max_candidates=settings.max_candidates,
             predictions=log,
         )
         _count_elsewhere(metrics, rankers, log)
         for name in catalog.names:
             service.desk(name)
-        admin = None if token is None else Admin(catalog, token, workers)
+        admin = None if token is None else Admin(service, token, workers)
         app = build_app(service, readiness, workers, admin=admin, further=further)
 
         def report(finished: Finished) -> None:
             metrics.finished(finished)
+            recent.finished(finished)
             if access_log is not None:
                 access_log(finished)
 

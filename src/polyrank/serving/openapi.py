@@ -101,6 +101,7 @@ def _rank() -> dict[str, Any]:
             "candidates": {"type": "array", "items": entry},
             "context": _FEATURES,
             "profile": {"anyOf": [_NAME, {"type": "null"}]},
+            "value_model": {"type": ["object", "null"]},
             "top_k": {"type": ["integer", "null"], "minimum": 1},
             "explain": {"type": ["boolean", "null"]},
         },

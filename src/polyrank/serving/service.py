@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from polyrank.fusion import parse_value_model
 from polyrank.scoring import SCORE, Order
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
+from polyrank.serving.examples import example_of
 from polyrank.serving.infer import PARAMETERS, ROWS, table_of
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import DEFAULT, Catalog, Served
@@ -25,7 +27,8 @@ from polyrank.serving.predictions import Answer, PredictionLog
 from polyrank.serving.protocol import Answer as Encoded
 from polyrank.serving.protocol import infer_answer, parse_request
 from polyrank.serving.rankers import Desk, Rankers
-from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, timed
+from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, refusals, timed
+from polyrank.serving.recent import Recent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class Service:
         catalog: The models.
         rankers: What ranks by them.
         metrics: Where is counted.
+        recent: Where what happened lately is kept.
         max_candidates: Of one request.
         predictions: Where answers are logged; null: nowhere.
     """
@@ -62,12 +66,14 @@ class Service:
         rankers: Rankers,
         metrics: Metrics,
         *,
+        recent: Recent,
         max_candidates: int,
         predictions: PredictionLog | None = None,
     ) -> None:
         self.catalog = catalog
         self.rankers = rankers
         self.metrics = metrics
+        self.recent = recent
         self.predictions = predictions
         self._max_candidates = max_candidates
 
@@ -81,14 +87,17 @@ class Service:
             ask = parse(body, max_candidates=self._max_candidates)
             model = ask.model or self._only_model()
             served = self.catalog.take(model, ask.version, request_id=call.request_id)
-            order = served.order(ask.profile)
+            order = _order(served, ask)
         began = perf_counter()
         ranked = self.rankers.of(served).ranker.rank(ask, order, call.deadline, call.stages)
         seconds = perf_counter() - began
         with timed(call.stages, "answer"):
             answer = answer_of(served, ranked, call.request_id)
-        self._tell(served, ranked, order, call)
-        self._compare(served, ranked, seconds, call)
+        self._tell(served, ranked)
+        if ask.value_model is None:
+            self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
+            self._log(served, ranked, order, call)
+            self._compare(served, ranked, seconds, call)
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
             candidates=len(ask),
@@ -130,21 +139,32 @@ class Service:
         served = self.catalog.take(model, version)
         return served, self.rankers.of(served)
 
+    def example(self, model: str) -> dict[str, Any]:
+        """A ranking request that a model answers.
+
+        Raises:
+            RequestError: 404, there is no such model.
+        """
+        return example_of(*self.desk(model))
+
     def _only_model(self) -> str:
         names = list(self.catalog.names)
         if len(names) != 1:
             raise RequestError(400, f"`model` must be one of {', '.join(names)}"[:500])
         return names[0]
 
-    def _tell(self, served: Served, ranked: Ranked, order: Order, call: Call) -> None:
-        """Count and log what was answered."""
-        predicted = ranked.predicted
-        tables = predicted.tables
-        self.metrics.predicted(served, predicted.predictions)
+    def _tell(self, served: Served, ranked: Ranked) -> None:
+        """Count what was answered."""
+        tables = ranked.predicted.tables
+        self.metrics.predicted(served, ranked.predicted.predictions)
         self.metrics.wanting(served.model, tables.missing, tables.unknown, tables.degraded)
+
+    def _log(self, served: Served, ranked: Ranked, order: Order, call: Call) -> None:
+        """Log what was answered."""
         if self.predictions is None:
             return
-        ask = ranked.ask
+        ask, predicted = ranked.ask, ranked.predicted
+        tables = predicted.tables
         context = (*order.columns, *served.scorer.segment_columns)
         self.predictions.append(
             Answer(
@@ -179,6 +199,20 @@ class Service:
         order = served.order(ask.profile)
         ranked = self.rankers.of(served).ranker.rank(ask, order, Deadline.within(10.0), {})
         return ranked.scored.score_N
+
+
+def _order(served: Served, ask: Ask) -> Order:
+    """What a request is ranked by: its own value model, or a profile.
+
+    Raises:
+        RequestError: 400, there is no such profile, or the value model is none.
+    """
+    if ask.value_model is None:
+        return served.order(ask.profile)
+    with refusals():
+        model, demotion = parse_value_model(ask.value_model, where="value_model")
+        model.check(served.bundle.schema.task_names)
+    return Order(schema=served.bundle.schema, model=model, demotion=demotion)
 
 
 def _scores(

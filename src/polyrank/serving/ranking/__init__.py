@@ -9,7 +9,7 @@
 from polyrank.serving.ranking.answer import answer_of
 from polyrank.serving.ranking.ask import MAX_CANDIDATES, Ask, Id, parse
 from polyrank.serving.ranking.batcher import Batcher, Pass
-from polyrank.serving.ranking.ranker import ModelRanker, Predicted, Ranked, timed
+from polyrank.serving.ranking.ranker import ModelRanker, Predicted, Ranked, refusals, timed
 from polyrank.serving.ranking.tables import Provider, TableMaker, Tables
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "Tables",
     "answer_of",
     "parse",
+    "refusals",
     "timed",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Served
 from polyrank.serving.protocol import dumps
+from polyrank.serving.ranking.ask import Ask
 from polyrank.serving.ranking.ranker import Ranked
 
 
@@ -27,7 +28,7 @@ def answer_of(served: Served, ranked: Ranked, request_id: str) -> bytes:
         "request_id": request_id,
         "model": served.model,
         "version": served.version,
-        "value_model": {"profile": ask.profile, "version": served.values[ask.profile]},
+        "value_model": _value_model(served, ask),
         "candidates": _candidates(ranked),
     }
     beside = {
@@ -37,6 +38,12 @@ def answer_of(served: Served, ranked: Ranked, request_id: str) -> bytes:
         "ignored": list(tables.ignored),
     }
     return dumps(told | {name: value for name, value in beside.items() if value})
+
+
+def _value_model(served: Served, ask: Ask) -> dict[str, Any]:
+    if ask.value_model is not None:
+        return {"profile": None, "version": None}
+    return {"profile": ask.profile, "version": served.values[ask.profile]}
 
 
 def _candidates(ranked: Ranked) -> list[dict[str, Any]]:

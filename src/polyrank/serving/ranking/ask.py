@@ -19,7 +19,7 @@ MAX_CANDIDATES = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 _FIELDS = (
     *("model", "version", "user", "candidates", "context"),
-    *("profile", "top_k", "explain"),
+    *("profile", "value_model", "top_k", "explain"),
 )
 Id = str | int | None
 
@@ -45,6 +45,8 @@ class Ask:
     context: Mapping[str, Any] = field(default_factory=dict)
     """By column, the same for all candidates."""
     profile: str = "default"
+    value_model: Mapping[str, Any] | None = None
+    """Ranks this request instead of the profile: to try one."""
     top_k: int | None = None
     """How many of the best are answered; null: all."""
     explain: bool = False
@@ -78,6 +80,9 @@ def parse(body: bytes, *, max_candidates: int = MAX_CANDIDATES) -> Ask:
         given=given,
         context=_object(tree.get("context"), "context"),
         profile=_name(tree.get("profile"), "profile") or "default",
+        value_model=None
+        if tree.get("value_model") is None
+        else _object(tree["value_model"], "value_model"),
         top_k=_count(tree.get("top_k"), "top_k"),
         explain=_flag(tree.get("explain"), "explain"),
     )
