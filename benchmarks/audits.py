@@ -19,13 +19,14 @@ from statistics import fmean, stdev
 
 from polyrank.audit.agreement import agreement, directed
 from polyrank.audit.page.found import Found, Tree, read
+from polyrank.audit.page.lines import told as place_of
 from polyrank.audit.page.sentence import sentence
 from polyrank.audit.page.tables import answer, is_bad
 from polyrank.audit.page.words import bounds, metric, sentence_of, size
 from polyrank.audit.report import REPORT
 from polyrank.audit.transfer import Transfer
 from polyrank.audit.verdict import Verdict
-from polyrank.pages import percent
+from polyrank.pages import number, percent
 
 BEGIN, END = "<!-- from audit.json -->", "<!-- end -->"
 
@@ -70,8 +71,10 @@ def transfer(found: Found) -> Iterator[str]:
             + [cells.get((task, other), "") for other in found.tasks]
             for task in found.tasks
         ]
-        yield f"What the task of a row gains by that of a column, by {by.replace('_', ' ')}; "
-        yield "mean over seeds ± its standard error, users held fixed:"
+        yield (
+            f"What the task of a row gains by that of a column, by {by.replace('_', ' ')}: mean "
+            f"over seeds ± its standard error, {found.unit} held fixed."
+        )
         yield ""
         yield table(["", *found.tasks], rows)
         yield ""
@@ -80,8 +83,13 @@ def transfer(found: Found) -> Iterator[str]:
 
 def _gain(found: Found, own: Transfer) -> str:
     name, values = found.comparison(own.target).metric, [*own.gains.values()]
-    error = "" if len(values) < 2 else f" ± {size(stdev(values) / len(values) ** 0.5, name)}"
+    error = "" if len(values) < 2 else " ± " + _fine(stdev(values) / len(values) ** 0.5, name)
     return f"{size(fmean(values), name, signed=True)}{error}"
+
+
+def _fine(value: float, name: str) -> str:
+    """As a gain has its digits, without a sign."""
+    return size(value, name, signed=True).removeprefix("+")
 
 
 def _agreements(found: Found, own: Sequence[Transfer]) -> Iterator[str]:
@@ -99,8 +107,12 @@ def _agreements(found: Found, own: Sequence[Transfer]) -> Iterator[str]:
                 yield f"- {name}: {how.reason}."
             else:
                 chance = "" if how.p_value is None else f", p {how.p_value:.2f}"
-                yield f"- {name} against it: rank correlation {how.spearman:+.2f}{chance}, over "
+                yield f"- {name} against it: rank correlation {_two(how.spearman)}{chance}, over "
                 yield f"  {how.pairs} ordered pairs."
+
+
+def _two(value: float) -> str:
+    return number(value, decimals=2, signed=True)
 
 
 def slices(found: Found) -> Iterator[str]:
@@ -131,13 +143,14 @@ def evidence(found: Found) -> Iterator[str]:
     """What one joint run shows."""
     for looked in found.looked[:1]:
         own = looked.evidence
-        for where, place in (("fork", own.gradients.fork), ("last", own.gradients.layer)):
+        for where, place in (("fork", own.gradients.fork), ("layer", own.gradients.layer)):
             told = [
-                f"{name.replace('/', ' and ')} {pair.cosine.value:+.2f} ({pair.conflict:.0%})"
+                f"{name.replace('/', ' and ')} "
+                f"{_two(pair.cosine.value)} ({percent(pair.conflict, decimals=0)})"
                 for name, pair in place.pairs.items()
                 if pair.cosine.value is not None and pair.conflict is not None
             ]
-            yield f"- Cosine ({where} shared layer; share of looks below 0): {'; '.join(told)}."
+            yield f"- Cosine {place_of(where)} (share of looks below 0): {'; '.join(told)}."
         used = [f"{name} {gate.effective:.1f}" for name, gate in own.gates.gates.items()]
         if used:
             yield f"- Experts that a row uses, by gate: {', '.join(used)}."
