@@ -15,6 +15,9 @@ from starlette.routing import Route
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.http import Finished, Guard, Limits, Readiness, Server, bind, serving
+from tests.serving.http.wire import eventually
+
+RUNNING: list[World] = []
 
 
 @dataclass
@@ -27,14 +30,30 @@ class World:
     done: list[str] = field(default_factory=list)
     guard: Guard = field(init=False)
     server: Server = field(init=False)
+    loop: asyncio.AbstractEventLoop | None = None
     port: int = 0
 
     @property
     def statuses(self) -> list[int]:
         return [each.status for each in self.finished]
 
+    def forget(self) -> None:
+        """Comes to rest, without a past."""
+        eventually(lambda: not self.server.server_state.tasks)
+        assert (self.guard.gate.busy, self.guard.gate.waiting) == (0, 0)
+        for past in (self.finished, self.begun, self.done):
+            past.clear()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self.loop = asyncio.get_running_loop()
+        RUNNING.append(self)
+        yield
+        RUNNING.remove(self)
+
     def app(self) -> Starlette:
         return Starlette(
+            lifespan=self.lifespan,
             routes=[
                 Route("/echo", self.echo, methods=["POST", "PUT", "GET", "DELETE"]),
                 Route("/work/{label}", self.work, methods=["POST", "GET"]),
@@ -47,7 +66,7 @@ class World:
                 Route("/plain/{status:int}", plain),
                 Route("/v2/health/live", live),
                 Route("/v2/health/ready", self.ready),
-            ]
+            ],
         )
 
     async def echo(self, request: Request) -> Response:

@@ -27,11 +27,8 @@ def shared() -> Iterator[World]:
 @pytest.fixture
 def it(shared: World) -> World:
     """The shared one, at rest and without a past."""
-    eventually(lambda: not shared.server.server_state.tasks)
-    assert (shared.guard.gate.busy, shared.guard.gate.waiting) == (0, 0)
+    shared.forget()
     assert shared.guard.budget.held == 0
-    for past in (shared.finished, shared.begun, shared.done):
-        past.clear()
     return shared
 
 

@@ -148,7 +148,7 @@ def test_a_refused_sender_that_does_not_stop_is_cut_off(it: World) -> None:
 
 def test_e8_who_does_not_read_the_answer_is_cut_off(it: World) -> None:
     with Wire(it.port, receive_buffer=4_096) as wire:
-        it.finished.clear()
+        it.forget()
         wire.send(request("GET", "/big?bytes=20000000"))
         eventually(lambda: it.statuses == [200])
         eventually(lambda: len(it.server.server_state.connections) == 0, SOON + SLACK)
@@ -158,7 +158,7 @@ def test_e8_who_does_not_read_the_answer_is_cut_off(it: World) -> None:
 def test_e8_who_asks_on_without_reading_takes_no_place_of_others(it: World) -> None:
     with Wire(it.port, receive_buffer=4_096) as wire:
         begun = len(it.begun)
-        it.finished.clear()
+        it.forget()
         wire.send(request("GET", "/big?bytes=20000000") + request("GET", "/work/next") * 5)
         eventually(lambda: it.statuses == [200])
         time.sleep(SOON / 3)

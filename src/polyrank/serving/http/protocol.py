@@ -39,6 +39,7 @@ class GuardedConfig(uvicorn.Config):
     def __init__(self, guard: Guard, *, max_connections: int, backlog: int) -> None:
         self.guard = guard
         self.max_connections = max_connections
+        self.last_call = False
         limits = guard.limits
         super().__init__(
             guard,
@@ -98,6 +99,8 @@ class GuardedProtocol(H11Protocol):
             transport.abort()
         elif num_over > 0:
             self._refuse(busy("too many connections are open"))
+        elif self.config.last_call:
+            self._await(LAST_CALL_SECONDS, self._say_goodbye)
         else:
             self._await_headers()
 
@@ -167,8 +170,8 @@ class GuardedProtocol(H11Protocol):
             if not self._awaits_headers:
                 self._await_headers()
         elif not self._awaits_headers or self.cycle is not None:
-            leaving = self.config.guard.readiness.leaving
-            patience = LAST_CALL_SECONDS if leaving else self._limits.idle_seconds
+            last = self.config.last_call
+            patience = LAST_CALL_SECONDS if last else self._limits.idle_seconds
             self._await(patience, self._say_goodbye)
 
     def _await_headers(self) -> None:

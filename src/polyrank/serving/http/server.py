@@ -16,7 +16,7 @@ import uvicorn
 from polyrank.errors import PolyrankError
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.http.guard import Guard
-from polyrank.serving.http.protocol import GuardedConfig
+from polyrank.serving.http.protocol import GuardedConfig, GuardedProtocol
 from polyrank.serving.http.sockets import (
     BACKLOG,
     affordable_connections,
@@ -40,6 +40,8 @@ class Server(uvicorn.Server):
     Args:
         guard: The app.
     """
+
+    config: GuardedConfig
 
     def __init__(self, guard: Guard) -> None:
         config = GuardedConfig(
@@ -83,8 +85,27 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting and drains."""
         self.guard.readiness.leave()
+        await self._accept_the_last(sockets or [])
         await super().shutdown(sockets)
         self.num_cut = len(self.server_state.tasks)
+
+    async def _accept_the_last(self, sockets: list[socket.socket]) -> None:
+        """Takes in who has connected already: closing a listening socket would reset them."""
+        last = []
+        for listener in sockets:
+            with contextlib.suppress(OSError):
+                while True:
+                    last.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        self.config.last_call = True
+        loop = asyncio.get_running_loop()
+        for connection in last:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> GuardedProtocol:
+        return GuardedProtocol(self.config, self.server_state, self.lifespan.state)
 
     def ended(self) -> int:
         """The exit code, once nothing runs any more."""
