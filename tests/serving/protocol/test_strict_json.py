@@ -54,58 +54,54 @@ NOT_JSON = [
 ]
 
 
-@pytest.mark.parametrize("body", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_what_is_not_strict_json_is_refused(body: bytes) -> None:
-    with pytest.raises(RequestError) as caught:
-        loads(body)
-    assert caught.value.status == 400
-    assert caught.value.message.startswith("the body")
-    assert len(caught.value.message) <= MAX_MESSAGE
-
-
-@pytest.mark.parametrize(
-    ("digits", "ok"),
-    [
-        ("18446744073709551615", True),
-        ("18446744073709551616", False),
-        ("-9223372036854775808", True),
-        ("-9223372036854775809", False),
-        ("1" + "0" * 300, False),
-        ("1e20", True),
-        ("-1e19", True),
-        ("18446744073709551616.0", True),
-        ("9007199254740993", True),
-    ],
-)
-@pytest.mark.parametrize("around", ["{}", "[1.5, {}]", '{{"a": ["x", {{"b": {}}}]}}', '["x", {}]'])
-def test_an_integer_is_itself_or_refused(digits: str, ok: bool, around: str) -> None:
-    body = around.format(digits).encode()
-    if ok:
-        assert repr(loads(body)) == repr(json.loads(body))
-    else:
-        with pytest.raises(RequestError, match=r"an integer of \d+ digits does not fit 64 bits"):
+def test_what_is_not_strict_json_is_refused() -> None:
+    for body in NOT_JSON:
+        with pytest.raises(RequestError) as caught:
             loads(body)
+        assert caught.value.status == 400
+        assert caught.value.message.startswith("the body"), body[:20]
+        assert len(caught.value.message) <= MAX_MESSAGE
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        r'{"a": 1, "a": 2}',
-        r'{"a":{"b":[{"c":1,"c":1}]}}',
-        r'{"a": 1, "\u0061": 2}',
-        r'{"a": ":", "a": 2}',
-        r'{"a" : "b : c", "a" : "\":"}',
-        r'{"a": "\\", "b": ":", "b": "\\\":"}',
-        r'{"a": "\u003a", "a": 1, "b": ":"}',
-        '{"a"\n\t\r :1,"a":2}',
-        r'{"":1,"":2}',
-        r'[{"a":1},{"a":1,"a":1}]',
-        r'{"a": {"x":1,"y":2,"z":3}, "a": 1}',
-    ],
-)
-def test_a_name_twice_is_refused_by_name(body: str) -> None:
-    with pytest.raises(RequestError, match=r"an object has the name '.?' twice"):
-        loads(body.encode())
+def test_an_integer_is_itself_or_refused() -> None:
+    kept = [
+        "18446744073709551615",
+        "-9223372036854775808",
+        "1e20",
+        "-1e19",
+        "18446744073709551616.0",
+    ]
+    lost = ["18446744073709551616", "-9223372036854775809", "1" + "0" * 300]
+    for around in ("%s", "[1.5, %s]", '{"a": ["x", {"b": %s}]}', '["x", %s]'):
+        for digits in (*kept, "9007199254740993"):
+            body = (around % digits).encode()
+            assert repr(loads(body)) == repr(json.loads(body))
+        for digits in lost:
+            with pytest.raises(
+                RequestError, match=r"an integer of \d+ digits does not fit 64 bits"
+            ):
+                loads((around % digits).encode())
+
+
+TWICE = [
+    r'{"a": 1, "a": 2}',
+    r'{"a":{"b":[{"c":1,"c":1}]}}',
+    r'{"a": 1, "\u0061": 2}',
+    r'{"a": ":", "a": 2}',
+    r'{"a" : "b : c", "a" : "\":"}',
+    r'{"a": "\\", "b": ":", "b": "\\\":"}',
+    r'{"a": "\u003a", "a": 1, "b": ":"}',
+    '{"a"\n\t\r :1,"a":2}',
+    r'{"":1,"":2}',
+    r'[{"a":1},{"a":1,"a":1}]',
+    r'{"a": {"x":1,"y":2,"z":3}, "a": 1}',
+]
+
+
+def test_a_name_twice_is_refused_by_name() -> None:
+    for body in TWICE:
+        with pytest.raises(RequestError, match=r"an object has the name '.?' twice"):
+            loads(body.encode())
 
 
 def test_a_name_twice_in_a_long_document_is_refused_without_its_name() -> None:
@@ -146,7 +142,7 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]), st.sampled_from([":", " : ", ": "]))
 def test_strict_json_is_read_as_the_standard_library_reads_it(
     document: Any, ascii_only: bool, indent: int | None, colon: str
@@ -163,7 +159,7 @@ def has_twice(value: Any) -> bool:
     return isinstance(value, list) and any(map(has_twice, value))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(LETTERS, SCALARS | st.dictionaries(LETTERS, SCALARS)), max_size=5))
 def test_a_document_is_refused_exactly_where_a_name_stands_twice(
     pairs: list[tuple[str, Any]],
