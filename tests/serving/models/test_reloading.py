@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyrank.bundle import save_bundle
 from polyrank.serving.models import Catalog, GateProcess
 from tests.serving.models import worlds
 
@@ -37,7 +38,7 @@ class Readers:
             thread.join()
 
     def _read(self) -> None:
-        while not self._stop.wait(0.02):
+        while not self._stop.wait(0.05):
             acked = self.acked
             served = self.catalog.take("m")
             scored = served.scorer.rank(CANDIDATES)["score"].to_numpy()
@@ -68,8 +69,6 @@ def in_place(path: Path) -> Callable[[int], str]:
     """A bundle that is replaced by a rename."""
 
     def place(k: int) -> str:
-        from polyrank.bundle import save_bundle
-
         return save_bundle(worlds.level(k), path, replace=True)
 
     return place

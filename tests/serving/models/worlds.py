@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -42,6 +45,7 @@ def rows(size: int = 40) -> pa.Table:
             "item": places % 7,
             "tag": pa.array([f"t{place % 5}" for place in places]),
             "age": (places % 11).astype(np.float64),
+            "age2": (places % 3).astype(np.float64),
         }
     )
 
@@ -114,28 +118,27 @@ def edited(name: str, change: Callable[[Any], object]) -> Callable[[dict[str, An
     return apply
 
 
-def hanging(found: Bundle) -> Engine:
-    """An engine that is never made."""
-    while found:
-        pass
+def odd(found: Bundle, how: str, good: str) -> Engine:
+    """Eager torch for the bundle of content ``good``; of any other one, something goes wrong."""
+    if found.version == good:
+        return TorchEngine(found.model)
+    if how == "sleeps":
+        time.sleep(60.0)
+    elif how == "runs on":
+        while True:
+            pass
+    elif how == "is greedy":
+        np.empty(1 << 33, dtype=np.uint8)
+    elif how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "is broken":
+        raise NotImplementedError("no such thing")
     return TorchEngine(found.model)
 
 
-def greedy(found: Bundle) -> Engine:
-    """An engine that takes 4 GiB."""
-    taken = np.empty(1 << 32, dtype=np.uint8)
-    return TorchEngine(found.model if taken.size else found.model)
-
-
-def dying(found: Bundle) -> Engine:
-    """An engine that takes its process with it."""
-    import os
-    import signal
-
-    os.kill(os.getpid(), signal.SIGABRT)
+def swapping(found: Bundle, good: str, path: str, other: str) -> Engine:
+    """Eager torch; of any bundle but ``good``, another one lies at its path afterwards."""
+    if found.version != good and Path(other).exists():
+        Path(path).rename(f"{path}-before")
+        Path(other).rename(path)
     return TorchEngine(found.model)
-
-
-def broken(found: Bundle) -> Engine:
-    """An engine with a mistake in it."""
-    return TorchEngine(found.model.nothing)  # type: ignore[arg-type]

@@ -69,6 +69,11 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all models."""
+        return tuple(self._shelves)
+
     def load(self) -> None:
         """Load every model that is not.
 

@@ -36,6 +36,8 @@ class Admitted:
     """By the bundle's own value model only."""
     predictions: Predictions
     """For ``served.rows``."""
+    files: str
+    """As in ``Found``: where they change, it is tried again."""
     report: Mapping[str, Any]
     """What was found, as JSON values."""
 
@@ -100,7 +102,10 @@ class Gate:
             report["drift"] = self._drift(tried, before)
         report["seconds"] = round(time.monotonic() - began, 3)
         return Admitted(
-            served=_served(model, found, tried), predictions=tried.predictions, report=report
+            served=_served(model, found, tried),
+            predictions=tried.predictions,
+            files=found.files,
+            report=report,
         )
 
     def _apart(self, found: Found, record: Path | None) -> Mapping[str, Any]:

@@ -181,12 +181,14 @@ class Shelf:
             if len(kept) >= wanted and label not in held:
                 continue
             before = loaded.get(label)
-            if before is None or before.served.content != each.content:
+            if before is None or before.files != each.files:
                 outcome = self._tried(each, label, again)
-                if isinstance(outcome, Admitted):
-                    before, reports[label] = outcome, outcome.report
-                else:
+                if isinstance(outcome, Refusal):
                     refused[label] = outcome.reason
+                elif before is not None and before.served.content == outcome.served.content:
+                    before = replace(before, files=outcome.files)
+                else:
+                    before, reports[label] = outcome, outcome.report
             if before is not None:
                 kept[before.served.version] = before
         if self.source.kind == "bundle" and not kept:

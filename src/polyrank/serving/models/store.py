@@ -15,6 +15,7 @@ from polyrank.schema import parse
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models.history import Changes
 from polyrank.storage import CheckpointStore, RunLock, jsonio
+from polyrank.storage.failures import storage_errors
 
 KIND = "value-models"
 FILE = "changes.json"
@@ -70,7 +71,8 @@ class ChangeStore:
             RequestError: 409, another process is changing it.
             StorageError: The disk refused; all is as before.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with storage_errors("make the folder of value models", self._folder.name):
+            self._folder.mkdir(parents=True, exist_ok=True)
         lock = RunLock(self._folder)
         try:
             lock.acquire()

@@ -1,0 +1,228 @@
+"""A second version is compared, and never touches an answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from polyrank.serving.errors import RequestError
+from polyrank.serving.models import Catalog, CatalogSettings, Comparison, GateProcess, Served
+from polyrank.serving.models.comparison import Latencies, overlap
+from polyrank.serving.models.drift import spearman
+from polyrank.serving.models.shadowing import MAX_ERRORS, Shadowing, chosen
+from tests.serving.models import worlds
+
+IDS = [f"request-{number}" for number in range(400)]
+ROWS = worlds.rows(12)
+
+
+def scored(served: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The clicks of some candidates."""
+    found: np.ndarray[tuple[int], np.dtype[np.float64]]
+    found = served.scorer.score(ROWS)["predicted_click"].to_numpy()
+    return found
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1 and 2; each test sets values of its own beside a copy of the link."""
+    home = tmp_path_factory.mktemp("versions")
+    for number in (1, 2):
+        worlds.save(worlds.bundle(seed=number), home / str(number))
+    return home
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, versions: Path, process: GateProcess) -> Iterator[Catalog]:
+    (tmp_path / "m").symlink_to(versions)
+    with Catalog({"m": tmp_path / "m"}, process=process) as found:
+        found.pin("m", "1")
+        yield found
+
+
+def until(what: object, seconds: float = 20.0) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + seconds
+    assert callable(what)
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_the_same_requests_are_chosen_every_time_and_their_share_is_held() -> None:
+    few = {each for each in IDS if chosen(each, 0.1, "salt")}
+    more = {each for each in IDS if chosen(each, 0.3, "salt")}
+    assert few < more
+    assert 0.05 < len(few) / len(IDS) < 0.15
+    assert few != {each for each in IDS if chosen(each, 0.1, "other")}
+    assert all(chosen(each, 1.0, "salt") for each in [*IDS, "", "\ud800"])
+    assert not any(chosen(each, 0.0, "salt") for each in IDS)
+
+
+def test_a_shadow_answers_nothing_and_is_compared(catalog: Catalog) -> None:
+    shadow = catalog.shadow("m", "2", 0.5)
+    picked = [each for each in IDS[:20] if shadow.chosen(each)]
+    for each in IDS[:20]:
+        served = catalog.take("m", request_id=each)
+        assert served.version == "1"
+        shadow.compare(each, served, scored(served), 0.01, scored)
+    until(lambda: shadow.summary()["score_correlation"]["count"] == len(picked))
+    found = shadow.summary()
+    one, two = (scored(catalog.take("m", version)) for version in ("1", "2"))
+    assert found["score_correlation"]["mean"] == pytest.approx(spearmanr(one, two).statistic)
+    best = [set(np.argsort(-values)[:10]) for values in (one, two)]
+    assert found["top_10_overlap"]["least"] == pytest.approx(len(best[0] & best[1]) / 10)
+    assert found["latency_ratio"]["p50"] > 0
+    assert (found["errors"], found["skipped"], found["halted"]) == ({}, 0, False)
+    assert catalog.status()["m"]["shadow"]["second"] == "2"
+
+
+def test_a_canary_answers_its_share_until_it_fails_too_often(catalog: Catalog) -> None:
+    canary = catalog.shadow("m", "2", 0.3, "canary")
+    by = {each: catalog.take("m", request_id=each).version for each in IDS}
+    assert {each for each in IDS if by[each] == "2"} == {e for e in IDS if canary.chosen(e)}
+    assert catalog.take("m").version == "1"
+    [first, *_] = [each for each in IDS if by[each] == "2"]
+    served = catalog.take("m", request_id=first)
+    canary.compare(first, served, scored(served), 0.02, scored)
+    until(lambda: canary.summary()["score_correlation"]["count"] == 1)
+    for _ in range(MAX_ERRORS):
+        canary.failed("RuntimeError")
+    assert catalog.take("m", request_id=first).version == "1"
+    assert canary.summary()["halted"]
+
+
+def test_a_failing_or_slow_shadow_touches_no_answer(catalog: Catalog) -> None:
+    shadow = catalog.shadow("m", "2", 1.0)
+    served = catalog.take("m")
+    goes_on, began = threading.Event(), threading.Event()
+
+    def failing(other: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        raise KeyError(other.version)
+
+    def slow(other: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        began.set()
+        goes_on.wait(20.0)
+        return np.arange(3.0)
+
+    shadow.compare("a", served, np.arange(3.0), 0.01, failing)
+    until(lambda: shadow.summary()["errors"] == {"KeyError": 1})
+    shadow.compare("b", served, np.arange(3.0), 0.01, slow)
+    until(began.is_set)
+    before = time.monotonic()
+    for each in IDS[:100]:
+        shadow.compare(each, served, np.arange(3.0), 0.01, slow)
+    assert time.monotonic() - before < 2.0
+    assert shadow.summary()["skipped"] == 100 - CatalogSettings().shadow_queue
+    shadow.close()
+    goes_on.set()
+    shadow.background._thread.join(20.0)
+    assert not shadow.background._thread.is_alive()
+    assert shadow.summary()["score_correlation"]["count"] <= 1
+
+
+def test_promotion_survives_a_restart_and_cancelling_changes_nothing(
+    catalog: Catalog, tmp_path: Path, process: GateProcess
+) -> None:
+    catalog.shadow("m", "2", 0.1)
+    assert catalog.cancel("m")["share"] == 0.1
+    assert (catalog.take("m").version, catalog.shadowing("m")) == ("1", None)
+    with pytest.raises(RequestError, match="nothing is compared") as error:
+        catalog.promote("m")
+    assert error.value.status == 404
+    with pytest.raises(RequestError, match="nothing is compared"):
+        catalog.cancel("m")
+    first = catalog.shadow("m", "2", 0.1)
+    second = catalog.shadow("m", "2", 0.2)
+    assert first.background._closed.is_set()
+    assert catalog.promote("m")["share"] == second.share
+    assert (catalog.take("m").version, catalog.shadowing("m")) == ("2", None)
+    catalog.pin("m", "1")
+    catalog.shadow("m", "2", 0.1)
+    with Catalog({"m": tmp_path / "m"}, process=process) as again:
+        assert again.take("m").version == "1"
+    assert catalog.pin("m", None).version == "2"
+
+
+def test_what_cannot_be_compared_is_refused(catalog: Catalog) -> None:
+    for version, share, status in (
+        ("1", 0.1, 400),
+        ("2", 0.0, 400),
+        ("2", 1.1, 400),
+        ("9", 1, 404),
+    ):
+        with pytest.raises(RequestError) as error:
+            catalog.shadow("m", version, share)
+        assert error.value.status == status
+    with pytest.raises(RequestError) as error:
+        catalog.pin("m", "9")
+    assert error.value.status == 404
+
+
+def test_a_comparison_outlives_value_models_but_no_other_bundle(catalog: Catalog) -> None:
+    began = catalog.shadow("m", "2", 1.0)
+    tree = {"kind": "weighted_sum", "terms": {"like": 1.0}}
+    served = catalog.set_value_model("m", "feed", tree, by="ann")
+    shadow = catalog.shadowing("m")
+    assert shadow is not None
+    assert shadow.comparison is began.comparison
+    assert shadow.second.values["feed"] == 1
+    shadow.compare("a", began.primary, np.arange(3.0), 0.01, scored)  # of a pair that is gone
+    shadow.compare("b", served, scored(served), 0.01, scored)
+    until(lambda: shadow.summary()["score_correlation"]["count"] == 1)
+    catalog.pin("m", "2")
+    assert catalog.shadowing("m") is None
+
+
+def test_every_version_can_be_shadowed_without_a_catalog(catalog: Catalog) -> None:
+    one, two = catalog.take("m", "1"), catalog.take("m", "2")
+    shadow = Shadowing.start(one, two, 1.0, "canary")
+    assert shadow.pick("any") is two
+    shadow.close()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), min_size=2
+    ).filter(lambda pairs: len({a for a, _ in pairs}) > 1 and len({b for _, b in pairs}) > 1)
+)
+def test_rank_correlation_is_scipys(pairs: list[tuple[float, float]]) -> None:
+    a_N, b_N = np.array(pairs).T
+    assert spearman(a_N, b_N) == pytest.approx(spearmanr(a_N, b_N).statistic, abs=1e-12)
+
+
+def test_what_is_undefined_is_counted_as_such() -> None:
+    comparison = Comparison(top_k=2)
+    comparison.add(np.ones(3), np.arange(3.0), 0.1, 0.2)
+    comparison.add(np.empty(0), np.empty(0), 0.1, 0.2)
+    found = comparison.summary()
+    assert found["score_correlation"] == {"mean": None, "least": None, "count": 0, "undefined": 2}
+    assert found["top_2_overlap"]["undefined"] == 1
+    assert found["latency_ratio"]["p50"] == pytest.approx(2.0, rel=0.13)
+    assert Comparison().summary()["latency_ratio"] == {"p50": None, "p99": None}
+    assert overlap(np.array([1.0, np.nan, 0.5]), np.array([0.5, 2.0, 1.0]), 2) == 0.5
+
+
+def test_memory_is_bounded() -> None:
+    comparison = Comparison()
+    for number in range(100):
+        comparison.error(f"kind {number}")
+    assert comparison.errors == 100
+    assert len(comparison.summary()["errors"]) == 17
+
+
+@given(st.lists(st.floats(1e-6, 900.0), min_size=1, max_size=50), st.sampled_from([0.5, 0.99]))
+def test_quantiles_of_latencies_are_right_to_a_bucket(values: list[float], share: float) -> None:
+    latencies = Latencies()
+    for value in values:
+        latencies.add(value)
+    exact = float(np.quantile(values, share, method="inverted_cdf"))
+    assert latencies.quantile(share) == pytest.approx(exact, rel=0.13)

@@ -1,0 +1,198 @@
+"""Folders of versions, pointers and replaced bundles: what is noticed, kept and served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polyrank.errors import ConfigError
+from polyrank.serving.errors import RequestError
+from polyrank.serving.models import Catalog, CatalogSettings, GateProcess
+from polyrank.serving.models.sources import Source, age
+from tests.serving.models import worlds
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four bundles of the same tasks."""
+    home = tmp_path_factory.mktemp("bundles")
+    return [worlds.save(worlds.bundle(seed=seed), home / f"b{seed}") for seed in range(4)]
+
+
+def place(source: Path, target: Path) -> None:
+    """As a pipeline does it: beside, then renamed."""
+    aside = target.with_name(f".tmp-{target.name}")
+    shutil.copytree(source, aside)
+    aside.rename(target)
+
+
+def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_highest_number_answers_and_the_last_ones_are_kept(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    home = tmp_path / "m"
+    for name, bundle in zip(("old", "2", "9"), bundles, strict=False):
+        place(bundle, home / name)
+    (home / ".hidden").mkdir()
+    with Catalog({"m": home}, process=process) as catalog:
+        assert list(catalog.describe()["m"]["versions"]) == ["9", "2"]
+        assert catalog.take("m").version == "9"
+        assert catalog.take("m", "2").version == "2"
+        for missing in ("old", "10", "..", "2/../9"):
+            with pytest.raises(RequestError) as error:
+                catalog.take("m", missing)
+            assert error.value.status == 404
+        place(bundles[3], home / "10")
+        reloaded = catalog.reload("m")
+        assert (reloaded.version, list(reloaded.admitted)) == ("10", ["10"])
+        assert reloaded.admitted["10"]["drift"]["click"]["rank_correlation"] < 1.0
+        assert catalog.status()["m"]["versions"] == ["9", "10"]
+        assert catalog.reload("m").admitted == {}
+        shutil.rmtree(home / "10")
+        assert catalog.reload("m").version == "9"
+        assert catalog.status()["m"]["versions"] == ["2", "9"]
+        shutil.rmtree(home)
+        assert catalog.reload("m").version == "9"
+        assert catalog.take("m", "2").version == "2"
+
+
+def test_what_is_pinned_or_compared_stays_however_old(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    home = tmp_path / "m"
+    settings = CatalogSettings(keep=1)
+    for name, bundle in zip("12", bundles, strict=False):
+        place(bundle, home / name)
+    with Catalog({"m": home}, settings=settings, process=process) as catalog:
+        assert catalog.status()["m"]["versions"] == ["2"]
+        catalog.pin("m", "2")
+        place(bundles[2], home / "3")
+        assert catalog.reload("m").version == "2"
+        catalog.shadow("m", "3", 0.5)
+        place(bundles[3], home / "4")
+        catalog.reload("m")
+        assert catalog.status()["m"]["versions"] == ["2", "3", "4"]
+        assert catalog.shadowing("m") is not None
+        assert catalog.pin("m", None).version == "4"
+        catalog.reload("m")
+        assert catalog.status()["m"]["versions"] == ["4"]
+
+
+def test_a_bad_version_is_passed_over_and_tried_again_once_it_changes(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    home = tmp_path / "m"
+    place(bundles[0], home / "1")
+    place(bundles[1], home / "2")
+    (home / "3").mkdir()  # somebody copies a bundle into place, file by file
+    with Catalog({"m": home}, process=process) as catalog:
+        shelf = catalog._shelves["m"]
+        assert catalog.take("m").version == "2"
+        assert "MANIFEST.json" in catalog.status()["m"]["refused"]["3"]
+        first = catalog.status()["m"]["last_refusal"]
+        shelf.reload(again=False)
+        assert catalog.status()["m"]["last_refusal"] == first
+        for path in bundles[2].iterdir():
+            shutil.copy(path, home / "3")
+        shelf.look()
+        assert catalog.take("m").version == "3"
+        assert catalog.status()["m"]["refused"] == {}
+        worlds.save(worlds.bundle(seed=9), home / "3")
+        (home / "3" / "card.md").write_text("no card")
+        before = catalog.take("m")
+        assert "card.md" in catalog.reload("m").refused["3"]
+        assert catalog.take("m").scorer is before.scorer
+
+
+def test_a_watched_bundle_is_reloaded_whatever_the_clock_says(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    path = tmp_path / "m"
+    shutil.copytree(bundles[0], path)
+    with Catalog({"m": path}, process=process) as catalog:
+        catalog.watch(0.02)
+        catalog.watch(0.02)
+        before = catalog.take("m")
+        stamp = (path / "MANIFEST.json").stat()
+        fresh = tmp_path / "fresh"
+        shutil.copytree(bundles[1], fresh)
+        os.utime(fresh / "MANIFEST.json", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        path.rename(tmp_path / "gone")
+        fresh.rename(path)
+        until(lambda: catalog.take("m").content != before.content)
+        assert catalog.take("m").version == catalog.take("m").content[:12]
+        folder = tmp_path / "m.values"
+        folder.mkdir()
+        (folder / "step-0000000001").mkdir()
+        until(lambda: catalog.watch_notice is not None)
+        assert "model m: " in str(catalog.watch_notice)
+    assert catalog._watcher is not None
+    assert not catalog._watcher.is_alive()
+
+
+def test_the_same_content_written_again_is_no_other_version(
+    tmp_path: Path, process: GateProcess
+) -> None:
+    path = worlds.save(worlds.bundle(seed=1), tmp_path / "m")
+    with Catalog({"m": path}, process=process) as catalog:
+        before = catalog.take("m")
+        worlds.save(worlds.bundle(seed=1), path)
+        reloaded = catalog.reload("m")
+        assert (reloaded.admitted, reloaded.refused) == ({}, {})
+        assert catalog.take("m") is not None
+        assert catalog.take("m").scorer is before.scorer
+        with pytest.raises(RequestError, match="is one bundle") as error:
+            catalog.pin("m", before.version)
+        assert error.value.status == 400
+
+
+def test_several_models_are_told_apart(bundles: list[Path], process: GateProcess) -> None:
+    with Catalog({"a": bundles[0], "b": bundles[1]}, process=process) as catalog:
+        catalog.load()
+        assert catalog.ready()
+        assert catalog.ready("a")
+        assert catalog.take("a").content != catalog.take("b").content
+        with pytest.raises(RequestError, match="there is no model 'c'") as error:
+            catalog.take("c")
+        assert error.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["", ".a", "a/b", "a" * 65, "ä"])
+def test_a_name_that_is_none_is_refused(name: str, bundles: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="cannot be named"):
+        Catalog({name: bundles[0]})
+
+
+def test_no_model_and_no_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be named ''"):
+        Catalog({})
+    with pytest.raises(ConfigError, match="is no folder"):
+        Catalog({"m": tmp_path / "nothing"})
+
+
+def test_versions_are_ordered_by_number_then_name() -> None:
+    names = ["10", "9", "2026-01-01", "b", "a", "010"]
+    assert sorted(names, key=age) == ["2026-01-01", "a", "b", "9", "010", "10"]
+
+
+def test_a_source_that_vanishes_has_no_versions(tmp_path: Path, bundles: list[Path]) -> None:
+    shutil.copytree(bundles[0], tmp_path / "m")
+    one, many = Source.of(tmp_path / "m"), Source(tmp_path / "v", "versions")
+    [found] = one.look()
+    assert found.label == found.content[:12]
+    (tmp_path / "m" / "MANIFEST.json").unlink()
+    assert one.look()[0].label == "unreadable"
+    shutil.rmtree(tmp_path / "m")
+    assert one.look() == many.look() == ()
