@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 from polyrank.audit.jobs import Bench, measure, predict, run_job, weights_of
+from polyrank.audit.plan import Plan
 from polyrank.audit.results import Result, Store
 from polyrank.audit.variants import Variant
 from polyrank.config import RunConfig
@@ -189,3 +190,15 @@ def test_a_result_comes_back_as_it_was(alone: tuple[Result, Any], tmp_path: Path
     damaged = store.path("twin like", 3) / "result.json"
     damaged.write_bytes(damaged.read_bytes().replace(b"twin", b"twiN"))
     assert store.read("twin like", 3) is None
+
+
+def test_what_finished_runs_did_not_measure_is_refused_on_resume(
+    common: Bench, alone: tuple[Result, Any], tmp_path: Path
+) -> None:
+    store, own = Store(tmp_path), job(CONFIG, twin("like"), 3)
+    store.write(*alone)
+    nothing = Plan(jobs=(), results={})
+    assert not nothing.with_jobs([own], common, store).waiting
+    other = replace(common, metrics={**common.metrics, "like": "pr_auc"})
+    with pytest.raises(ConfigError, match=r"did not measure like\.pr_auc.*--out"):
+        nothing.with_jobs([own], other, store)

@@ -20,7 +20,7 @@ from polyrank.audit.cost import RunCost, clock_of
 from polyrank.audit.jobs import Bench, Job
 from polyrank.audit.memory import cores, free_bytes
 from polyrank.audit.probe import EVERY
-from polyrank.audit.results import DIED, Result, Store, Timing, require_same
+from polyrank.audit.results import DIED, Result, Store, Timing, require_measured, require_same
 from polyrank.audit.variants import KINDS, Changes, Variant, variants_of
 from polyrank.config import RunConfig, Select
 from polyrank.layers import cost_of
@@ -59,12 +59,14 @@ class Plan:
         """Further runs behind these, with the results of them that are there.
 
         Raises:
-            ConfigError: A result was made from something else; every key that changed is named.
+            ConfigError: A result was made from something else, every key that changed is named; or
+                did not measure what its tasks are judged by.
         """
         found = [(job, store.read(job.variant.role, job.seed)) for job in jobs]
         data, part = bench.prepared.fingerprint, bench.part
         require_same((old, job.identity(data, part)) for job, old in found if old is not None)
         results = {old.key: old for _, old in found if old is not None}
+        require_measured(results.values(), bench.metrics)
         return Plan(jobs=(*self.jobs, *jobs), results={**self.results, **results})
 
     def with_result(self, result: Result) -> Plan:

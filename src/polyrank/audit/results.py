@@ -231,6 +231,31 @@ def require_same(found: Iterable[tuple[Result, Mapping[str, Any]]]) -> None:
         )
 
 
+def require_measured(results: Iterable[Result], metrics: Mapping[str, str]) -> None:
+    """Refuse finished runs that did not measure what tasks are judged by now.
+
+    Args:
+        results: They measured what tasks were judged by then, and a few metrics beside.
+        metrics: By task, what it is judged by.
+
+    Raises:
+        ConfigError: Every metric that is not there.
+    """
+    wanted = (
+        (f"{task}.{metrics[task]}", one)
+        for one in results
+        if one.status == "done"
+        for task in one.tasks
+    )
+    missing = dict.fromkeys(name for name, one in wanted if name not in one.metrics)
+    if missing:
+        raise ConfigError(
+            f"finished runs did not measure {', '.join(missing)}",
+            where="metrics",
+            hint="Judge by what they measured, or begin another audit with --out.",
+        )
+
+
 def differences(
     before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
