@@ -19,8 +19,9 @@ PASSWORD = "open sesame/@:"
 class RedisProcess:
     """A server that keeps nothing on disk."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, tls: bool) -> None:
         self._home = home
+        self._tls = tls
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -31,7 +32,7 @@ class RedisProcess:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = {
-            "--port": str(self.port),
+            "--port": "0" if self._tls else str(self.port),
             "--bind": "127.0.0.1",
             "--unixsocket": str(self.path),
             "--requirepass": PASSWORD,
@@ -39,6 +40,13 @@ class RedisProcess:
             "--appendonly": "no",
             "--dir": str(self._home),
         }
+        if self._tls:
+            options |= {
+                "--tls-port": str(self.port),
+                "--tls-cert-file": str(self._home / "cert.pem"),
+                "--tls-key-file": str(self._home / "key.pem"),
+                "--tls-auth-clients": "no",
+            }
         words = [word for pair in options.items() for word in pair]
         self._process = subprocess.Popen(
             ["redis-server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -61,11 +69,11 @@ class RedisProcess:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[RedisProcess]:
+def running(home: Path, *, tls: bool = False) -> Iterator[RedisProcess]:
     """A server for the length of a block."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: `make system` installs it")
-    found = RedisProcess(home)
+    found = RedisProcess(home, tls)
     found.start()
     try:
         yield found

@@ -90,16 +90,14 @@ def _bits(array: Any) -> list[Any]:
     return [repr(value) for value in array.to_pylist()]
 
 
-@settings(max_examples=30)
-@given(data=st.data())
-def test_a_row_comes_back_bit_for_bit(data: st.DataObject) -> None:
-    number = data.draw(st.integers(1, 5))
-    types = data.draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=12))
+@settings(max_examples=4)
+@given(data=st.data(), number=st.integers(1, 3))
+def test_a_row_of_every_type_comes_back_bit_for_bit(data: st.DataObject, number: int) -> None:
     columns = {
-        f"{place}": pa.array(
+        str(dtype): pa.array(
             data.draw(st.lists(_values(dtype), min_size=number, max_size=number)), dtype
         )
-        for place, dtype in enumerate(types)
+        for dtype in TYPES
     }
     table = pa.table({"id": pa.array(range(number)), **columns})
     codec = RowCodec("t", "id", table.schema)
@@ -110,20 +108,13 @@ def test_a_row_comes_back_bit_for_bit(data: st.DataObject) -> None:
         assert _bits(found[name]) == _bits(table[name])
 
 
-def test_types_that_exist_are_all_drawn() -> None:
-    """So that the law above cannot be vacuous for one of them."""
-    codec = RowCodec("t", "id", pa.schema([("id", pa.int64()), *((str(d), d) for d in TYPES)]))
-    kinds = {str(kind) for kind in codec.header["columns"].values()}  # type: ignore[attr-defined]
-    assert len(kinds) == len(TYPES)
-
-
 def _encoded(name: str) -> tuple[RowCodec, list[bytes], list[bytes]]:
     codec = world.codec(name)
     pairs = list(codec.encode(world.tables()[name]))
     return codec, [key for key, _ in pairs], [row for _, row in pairs]
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(data=st.data(), name=st.sampled_from(["users", "items"]))
 def test_damaged_bytes_are_refused(data: st.DataObject, name: str) -> None:
     codec, keys, rows = _encoded(name)

@@ -15,8 +15,17 @@ import pytest
 
 from polyrank.errors import ArtefactError, ConfigError, DataError, StorageError
 from polyrank.serving.deadline import Deadline
-from polyrank.serving.features import FeatureStore, Fetched, StoreSettings, fill, store_settings
+from polyrank.serving.features import (
+    FeatureStore,
+    Fetched,
+    StoreSettings,
+    fill,
+    lmdb_file,
+    store_settings,
+)
 from polyrank.serving.features.codec import RowCodec
+from polyrank.serving.features.files import FileFormat
+from polyrank.serving.features.sqlite_file import SqliteFormat
 from tests.serving.features import world
 from tests.serving.features.stores import file_settings, filled, opened
 
@@ -182,8 +191,9 @@ def test_a_file_damaged_while_open_is_a_failure_and_no_crash(tmp_path: Path) -> 
     store.close()
 
 
-def test_a_query_is_interrupted_at_the_deadline(tmp_path: Path) -> None:
-    where = filled(file_settings("sqlite", tmp_path / "a.sqlite", timeout_ms=1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_query_is_interrupted_at_the_deadline(kind: str, tmp_path: Path) -> None:
+    where = filled(file_settings(kind, tmp_path / f"a.{kind}", timeout_ms=1))
     store = opened(where, "items")
     found = _ask(store, list(range(1000, 31_000)))
     assert found.degraded == "timeout"
@@ -208,20 +218,45 @@ def test_a_table_in_memory_from_a_file(tmp_path: Path) -> None:
     kept = world.tables()["items"]
     items = kept.rename_columns([name.replace("item_", "") for name in kept.column_names])
     items = items.rename_columns(["item_id", *items.column_names[1:]])
-    place = items.column_names.index("quality")
+    place = items.column_names.index("category")
     shuffled = items.select(items.column_names[::-1])
     pq.write_table(shuffled, path)
     store = opened(store_settings(str(path)), "items")
     assert world.same(_ask(store, world.ITEM_IDS).table, world.expected("items", world.ITEM_IDS))
     assert store.describe() == {"kind": "memory", "rows": len(world.ITEM_IDS)}
-    pq.write_table(items.set_column(place, "quality", pa.nulls(items.num_rows)), path)
-    assert _quality(_ask(opened(store_settings(str(path)), "items"), [7])) == [None]
+    empty = items.set_column(place, "category", pa.nulls(items.num_rows))
+    pq.write_table(empty, path)
+    found = _ask(opened(store_settings(str(path)), "items"), [7]).table
+    assert found["item_category"].to_pylist() == [None]
+    assert found.schema.equals(world.codec("items").schema)
     pq.write_table(items.drop_columns(["tags"]), path)
     with pytest.raises(ArtefactError, match=r"items\.parquet: .*lacks 'item_tags'"):
         opened(store_settings(str(path)), "items")
     pq.write_table(pa.concat_tables([items, items]), path)
     with pytest.raises(DataError, match="more than once"):
         opened(store_settings(str(path)), "items")
+
+
+def test_lmdb_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_file, "_FIRST_SIZE", 1 << 16)
+    monkeypatch.setattr(lmdb_file, "_BATCH", 100)
+    number = 2000
+    table = pa.table({"item_id": range(number), "a": ["x" * 100] * number})
+    codec = RowCodec("items", "item_id", table.schema)
+    where = file_settings("lmdb", tmp_path / "a.lmdb")
+    fill(where, {"items": (codec, table)})
+    rows = dict(codec.encode(table))
+    reader, _ = lmdb_file.LmdbFormat().open(_path(where), "items")
+    assert reader.get(list(rows), Deadline.never()) == list(rows.values())
+    reader.close()
+
+
+@pytest.mark.parametrize("header", ["no json", "[]", '{"format":2}'])
+def test_a_header_of_something_else(where: StoreSettings, header: str) -> None:
+    formats: dict[str, FileFormat] = {"sqlite": SqliteFormat(), "lmdb": lmdb_file.LmdbFormat()}
+    formats[where.kind].write(_path(where).with_name("b"), [("items", header, [])])
+    with pytest.raises(ArtefactError, match=r"side table 'items'|in a format that is not known"):
+        opened(file_settings(where.kind, _path(where).with_name("b")), "items")
 
 
 def test_nothing_fills_memory() -> None:

@@ -92,6 +92,14 @@ def test_the_law_can_fail(provider: Provider) -> None:
     assert _bits(_without_rows().score(swapped)) != _bits(_without_rows().score(table))
 
 
+def test_one_side_table_by_itself(provider: Provider) -> None:
+    """A request's user, once for all its candidates."""
+    request = pa.table({"user_id": ["a"]})
+    found = provider.complete(request, NEVER, tables=["users"])
+    assert list(found.known) == ["users"]
+    assert found.table.column_names == ["user_id", "age", "country", "history"]
+
+
 def test_an_id_is_asked_once_a_request(provider: Provider) -> None:
     before = provider.counts()
     request = pa.table({"user_id": ["a"] * 50, "item_id": [7, 1] * 25})
@@ -151,7 +159,7 @@ def test_what_is_no_id_is_null_and_its_row_refused_as_offline(provider: Provider
 def test_a_store_that_is_down_leaves_the_others_alone(tmp_path: Path) -> None:
     bundle = world.bundle()
     where = filled(file_settings("sqlite", tmp_path / "a.sqlite"))
-    users = store_settings({"kind": "redis", "url": "redis://127.0.0.1:1"})
+    users = store_settings({"kind": "redis", "url": "redis://127.0.0.1:1", "timeout_ms": 5000})
     provider = Provider.open(bundle.schema, bundle.tables, {"users": users, "items": where})
     request = pa.table({"user_id": ["a", None], "item_id": [7, 10]})
     found = provider.complete(request, Deadline.within(30))
@@ -191,6 +199,12 @@ def test_ids_split_from_text_are_text_where_those_they_share_are() -> None:
     side = schema.tables[0]
     table = load_side_table(pa.table({"user_id": [1], "similar": ["7,8"]}), side, schema)
     assert table["similar"].to_pylist() == [[7, 8]]
+    both = schema.model_copy(update={"tables": (side, SideTable(name="texts", on="item_id"))})
+    texts = pa.table({"item_id": pa.array(["7"], pa.large_string())})
+    found = Provider.open(both, {"items": table, "texts": texts}, {})
+    request = pa.table({"user_id": [1]})
+    similar = found.complete(request, NEVER, tables=["items"]).table["similar"].to_pylist()
+    assert similar == [["7", "8"]]  # the request has no item to tell
     provider = Provider.open(schema, {"items": table}, {})
     for item, wanted in (("7", [["7", "8"], None]), (7, [[7, 8], None])):
         request = pa.table({"user_id": [1, 2], "item_id": [item, item]})

@@ -115,6 +115,7 @@ def test_no_ids_are_no_rows_and_no_question(stores: Stores, name: str, ids: list
         ("items", [2**63], "of range"),
         ("items", [2**64], "out of range"),
         ("items", [-(2**63) - 1], "out of range"),
+        ("items", pa.array([2**63], pa.uint64()), "out of range"),
     ],
 )
 def test_ids_of_another_kind_are_refused(

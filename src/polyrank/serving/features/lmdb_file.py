@@ -26,6 +26,8 @@ _LONGEST_KEY = 500
 """Bytes; LMDB takes 511."""
 _FIRST_SIZE = 1 << 24
 _BATCH = 10_000
+_AT_ONCE = 256
+"""Keys between two looks at the clock."""
 _Identity = tuple[int, int]
 
 _open: dict[_Identity, tuple[Any, int]] = {}
@@ -92,13 +94,16 @@ class LmdbReader:
     def get(self, keys: Sequence[bytes], deadline: Deadline) -> Sequence[bytes | None]:
         """A look-up a key in one snapshot."""
         fitting = [_fitting(key) for key in keys]
+        found: dict[bytes, bytes] = {}
         try:
             with self._environment.begin(db=self._database) as transaction:
-                found = dict(transaction.cursor().getmulti(fitting))
+                cursor = transaction.cursor()
+                for start in range(0, len(fitting), _AT_ONCE):
+                    if deadline.expired():
+                        raise StoreLate("too slow")
+                    found.update(cursor.getmulti(fitting[start : start + _AT_ONCE]))
         except _library().Error as error:
             raise StoreDown(f"LMDB: {type(error).__name__}") from error
-        if deadline.expired():
-            raise StoreLate("too slow")
         return [found.get(key) for key in fitting]
 
     def close(self) -> None:

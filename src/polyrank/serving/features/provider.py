@@ -48,7 +48,9 @@ class Provider:
         self, schema: Schema, tables: Mapping[str, pa.Table], stores: Mapping[str, FeatureStore]
     ) -> None:
         self._stores = dict(stores)
-        self._sides = [Side(side, schema, tables[side.name].schema) for side in schema.tables]
+        types = {side.name: tables[side.name].schema for side in schema.tables}
+        kinds = {side.on: types[side.name].field(side.key).type for side in schema.tables}
+        self._sides = [Side(side, schema, types[side.name], kinds) for side in schema.tables]
 
     @classmethod
     def open(

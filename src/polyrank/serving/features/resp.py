@@ -146,7 +146,8 @@ class Connection:
         if mark == b"*" and depth < _MOST_NESTED:
             return [self._reply(depth + 1) for _ in range(_number(rest, _MOST_BYTES))]
         if mark == b":":
-            return _number(rest.removeprefix(b"-"), 2**63)
+            size = _number(rest.removeprefix(b"-"), 2**63)
+            return -size if rest[:1] == b"-" else size
         if mark == b"+":
             return bytes(rest)
         if mark == b"-" and rest:  # its first word says which error, the others may hold anything

@@ -6,6 +6,7 @@ there gives the same bits, which is a law of the tests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +28,12 @@ class Side:
         side: Its declaration.
         schema: Whose features say how the columns are read.
         columns: Names and types of the table's columns, the key among them.
+        kinds: Types of the key columns of all side tables, by their names in the log.
     """
 
-    def __init__(self, side: SideTable, schema: Schema, columns: Any) -> None:
+    def __init__(
+        self, side: SideTable, schema: Schema, columns: Any, kinds: Mapping[str, Any]
+    ) -> None:
         self.name = side.name
         self.columns = tuple(name for name in columns.names if name != side.key)
         """What the table adds."""
@@ -37,6 +41,7 @@ class Side:
         self._key = side.key
         self._key_type = columns.field(side.key).type
         own = {side.on: [Use("id", f"key of table {side.name!r}")]}
+        self._kinds = kinds
         self._wanted = gather(schema, [feature_uses(schema, bias=False), own])
 
     def keys_in(self, table: pa.Table) -> Any:
@@ -78,7 +83,12 @@ class Side:
         column, wanted = plain(column), self._wanted.get(name)
         if wanted is None or "joined_ids" not in wanted.roles or column.type == _TEXT_LISTS:
             return column
-        shared = wanted.shares is not None and wanted.shares in given.names
-        if shared and is_text(plain_type(given.field(wanted.shares).type)):
-            return column.cast(_TEXT_LISTS)
-        return column
+        return column.cast(_TEXT_LISTS) if self._is_text(wanted.shares, given) else column
+
+    def _is_text(self, shared: str | None, given: Any) -> bool:
+        """Whether a column of ids holds text, as far as can be known."""
+        if shared is None:
+            return False
+        if shared in self._kinds:
+            return is_text(self._kinds[shared])
+        return shared in given.names and is_text(plain_type(given.field(shared).type))

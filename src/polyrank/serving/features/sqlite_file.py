@@ -77,8 +77,8 @@ class SqliteReader:
         """One query for every ten thousand keys."""
         found: dict[bytes, bytes] = {}
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
-        except IndexError:  # another thread took the last one
+            connection = self._idle.pop()
+        except IndexError:
             connection = self._connect()
         try:
             connection.set_progress_handler(deadline.expired, _STEPS)
