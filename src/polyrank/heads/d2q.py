@@ -62,11 +62,12 @@ class D2QHead(Head):
 
     def _knots(self, rows: Tensor, extras: Extras) -> Tensor:
         """(B, Q) quantiles of each row's group."""
-        overall_B = torch.full((len(rows),), len(self._knots_GQ) - 1, device=rows.device)
+        overall_B = torch.full((rows.shape[0],), len(self._knots_GQ) - 1, device=rows.device)
         length_B = extras.get("length")
         group_B = overall_B
         if length_B is not None:
-            found_B = torch.searchsorted(self._edges.to(rows.device), length_B, right=True)
+            # As searchsorted(right=True), which other runtimes lack.
+            found_B = (length_B[:, None] >= self._edges.to(rows.device)).sum(1)
             group_B = torch.where(length_B.isnan(), overall_B, found_B)
         return self._knots_GQ.to(rows.device)[group_B]
 

@@ -93,7 +93,7 @@ class TPMHead(Head):
 
 def _log_leaves(logits_BL: Tensor) -> Tensor:
     """(B, N) log P(leaf): the sum along its path."""
-    log_BN = logits_BL.new_zeros(len(logits_BL), 1)
+    log_BN = logits_BL.new_zeros(logits_BL.shape[0], 1)
     for node_BD in _depths(logits_BL):
         sides = (F.logsigmoid(-node_BD), F.logsigmoid(node_BD))
         log_BN = torch.stack([log_BN + side_BD for side_BD in sides], 2).flatten(1)
@@ -102,7 +102,7 @@ def _log_leaves(logits_BL: Tensor) -> Tensor:
 
 def _beyond(logits_BL: Tensor) -> Tensor:
     """(B, E) P(the label lies right of the edge); never falls with a logit, rounding included."""
-    beyond_BDE = logits_BL.new_empty(len(logits_BL), logits_BL.shape[1] + 1, 0)
+    beyond_BDE = logits_BL.new_empty(logits_BL.shape[0], logits_BL.shape[1] + 1, 0)
     for node_BD in reversed(_depths(logits_BL)):
         left_BDE, right_BDE = beyond_BDE.unflatten(1, (-1, 2)).unbind(2)
         up_BD1, down_BD1 = torch.sigmoid(node_BD)[..., None], torch.sigmoid(-node_BD)[..., None]

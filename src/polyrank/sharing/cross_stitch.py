@@ -41,7 +41,7 @@ class Stitch(nn.Module):
 
     def forward(self, x_BTH: Tensor) -> dict[str, Tensor]:
         """(B, H) by task."""
-        rows = self.matrix().expand(len(x_BTH), -1, -1).unbind(1)
+        rows = self.matrix().expand(x_BTH.shape[0], -1, -1).unbind(1)
         return mix(x_BTH, dict(zip(self._tasks, rows, strict=True)))
 
 

@@ -58,7 +58,7 @@ class SelectorGates(nn.Module):
         z_BTKM, alpha_BTK = self._parts(self._logits(x_BD))
         selectors_BTKE = _decode(smooth_step(z_BTKM, self._gamma))
         weights_BTK1 = torch.softmax(alpha_BTK, dim=-1)[..., None]
-        gates_BTE = (weights_BTK1 * selectors_BTKE).sum(2).expand(len(x_BD), -1, -1)
+        gates_BTE = (weights_BTK1 * selectors_BTKE).sum(2).expand(x_BD.shape[0], -1, -1)
         return dict(zip(self._tasks, gates_BTE.unbind(1), strict=True)), selectors_BTKE
 
     def _logits(self, x_BD: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ class Level(nn.Module):
         """(B, G, E): every gate's weights of all experts, zeros where it does not look."""
         weights_BW = torch.cat(tuple(gates.values()), dim=1).to(dtype)
         num_gates, num_experts = self._shape
-        spread_BX = weights_BW.new_zeros(len(weights_BW), num_gates * num_experts)
+        spread_BX = weights_BW.new_zeros(weights_BW.shape[0], num_gates * num_experts)
         spread_BX = spread_BX.index_copy(1, self.places_W, weights_BW)
         return spread_BX.view(-1, num_gates, num_experts)
 

@@ -73,7 +73,7 @@ class Connections(nn.Module):
         """(B, E, H) to (B, N, H)."""
         z_NE = self.gates().view(self._shape)
         if self.weight is None:
-            return weighted_sums(z_NE.to(u_BEH.dtype).expand(len(u_BEH), -1, -1), u_BEH)
+            return weighted_sums(z_NE.to(u_BEH.dtype).expand(u_BEH.shape[0], -1, -1), u_BEH)
         gated_NHEH = self.weight * z_NE[:, None, :, None]
         packed = F.linear(u_BEH.flatten(1), gated_NHEH.flatten(2).flatten(0, 1))
         return packed.view(-1, self._shape[0], u_BEH.shape[2])

@@ -16,12 +16,12 @@ from polyrank.data import Batch
 from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows
-from polyrank.scoring.engines.reading import Reading
 from polyrank.scoring.engines.packages import missing_packages
+from polyrank.scoring.engines.reading import Reading
 from polyrank.scoring.export.network import Inputs, tensors_of
 
 if TYPE_CHECKING:
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
 
 class OnnxEngine:

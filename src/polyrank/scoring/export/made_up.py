@@ -39,7 +39,7 @@ def made_up(encoders: Encoders, num_rows: int, seed: int = 0) -> Batch:
     numbers = rng.normal(size=(num_rows, len(layout.numerics))).astype(np.float32)
     for place, number in enumerate(layout.numerics):
         if number.name.endswith("?missing"):
-            numbers[:, place] = rng.random(num_rows) < 0.1  # noqa: PLR2004
+            numbers[:, place] = rng.random(num_rows) < 0.1
     columns = [ids(column.name, num_rows) for column in layout.ids]
     return Batch(
         ids_BF=torch.from_numpy(

@@ -16,59 +16,30 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from polyrank.scoring.export.forms import (
+    Cat,
+    Form,
+    Many,
+    Picked,
+    Piece,
+    Sum,
+    arguments,
+    is_zero,
+    ndim_of,
+    positive,
+    shape_of,
+    starts_of,
+)
+
 aten = torch.ops.aten
 _END = 2**63 - 1
 
-
-@dataclass(frozen=True)
-class Picked:
-    """base[index]."""
-
-    base: Node
-    index: Node
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some columns."""
-
-    node: Node
-    """As they stand, (N, ...)."""
-    width: int
-    picked: Picked | None
-
-
-@dataclass(frozen=True)
-class Cat:
-    """Pieces side by side along ``dim``, which is not the first."""
-
-    dim: int
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """± base[index] + ..., each chosen by an index of its own."""
-
-    terms: tuple[tuple[int, Picked], ...]
-
-
-@dataclass(frozen=True)
-class Many:
-    """What an operation with several results gives."""
-
-    each: tuple[Form | None, ...]
-
-
-Form = Picked | Cat | Sum | Many
 
 POINTWISE = {
     *(aten.relu.default, aten.sigmoid.default, aten.silu.default, aten.tanh.default),
@@ -90,7 +61,7 @@ _DIMS: dict[Any, int] = {
     aten.mean.dim: 1,
 }
 """Operations along one dimension (or a list of them), and the place of that argument."""
-_VIEWS = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
+_VIEWS = {aten.reshape.default}
 
 
 def compute_once(program: ExportedProgram) -> ExportedProgram:
@@ -105,6 +76,8 @@ def compute_once(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(node)
         elif node.target in (aten.clone.default, aten.alias.default):
             node.replace_all_uses_with(node.args[0])
+        elif node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default  # what it reads may be no copy any more
     _Rewriting(graph).run()
     graph.eliminate_dead_code()
     graph.lint()
@@ -167,16 +140,15 @@ class _Rewriting:
         source, place = node.args
         assert isinstance(source, Node)
         form = self._forms.get(source)
-        assert isinstance(place, int) or form is None
-        return form.each[place] if isinstance(form, Many) else None
+        return form.each[place] if isinstance(form, Many) and isinstance(place, int) else None
 
     def _cat(self, node: Node) -> Form | None:
-        parts, dim = _arguments(node, (None, 0))
-        return self._side_by_side(parts, _positive(dim, _ndim(node)))
+        parts, dim = arguments(node, (None, 0))
+        return self._side_by_side(parts, positive(dim, ndim_of(node)))
 
     def _stack(self, node: Node) -> Form | None:
-        parts, dim = _arguments(node, (None, 0))
-        dim = _positive(dim, _ndim(node))
+        parts, dim = arguments(node, (None, 0))
+        dim = positive(dim, ndim_of(node))
         if dim == 0 or not any(isinstance(self._forms.get(part), Picked) for part in parts):
             return None
         thin = []
@@ -206,7 +178,7 @@ class _Rewriting:
         form = self._forms.get(node)
         if isinstance(form, Cat) and form.dim == dim:
             return form.pieces
-        width = _shape(node)[dim]
+        width = shape_of(node)[dim]
         return [Piece(node, width, form if isinstance(form, Picked) else None)]
 
     def _pointwise(self, node: Node) -> Form | None:
@@ -256,8 +228,8 @@ class _Rewriting:
 
     def _broadcast(self, own: Node, node: Node) -> bool:
         """Whether it is the same for every row."""
-        first = _shape(own)[0] if _ndim(own) else 1
-        return _ndim(own) < _ndim(node) or (isinstance(first, int) and first == 1)
+        first = shape_of(own)[0] if ndim_of(own) else 1
+        return ndim_of(own) < ndim_of(node) or (isinstance(first, int) and first == 1)
 
     def _along(self, node: Node) -> Form | None:
         source, dims = node.args[0], self._dims(node)
@@ -278,8 +250,8 @@ class _Rewriting:
         given = node.args[place] if len(node.args) > place else default
         source = node.args[0]
         assert isinstance(source, Node)
-        ndim = _ndim(source) + (node.target is aten.unsqueeze.default)
-        return [_positive(dim, ndim) for dim in (given if isinstance(given, list) else [given])]
+        ndim = ndim_of(source) + (node.target is aten.unsqueeze.default)
+        return [positive(dim, ndim) for dim in (given if isinstance(given, list) else [given])]
 
     def _along_cat(self, node: Node, form: Cat, dims: Sequence[int]) -> Form | None:
         """Some of the pieces, where they are cut along their own dimension."""
@@ -287,12 +259,12 @@ class _Rewriting:
             return None
         width = sum(piece.width for piece in form.pieces)
         if node.target is aten.slice.Tensor:
-            _, _, start, stop, step = _arguments(node, (None, 0, 0, _END, 1))
+            _, _, start, stop, step = arguments(node, (None, 0, 0, _END, 1))
             cut = range(width)[start:stop:step]
             return self._cut(form, cut.start, cut.stop) if step == 1 else None
         if node.target in (aten.split.Tensor, aten.split_with_sizes.default):
             sizes = node.args[1]
-            starts = _starts(sizes, width)
+            starts = starts_of(sizes, width)
             return Many(tuple(self._cut(form, start, stop) for start, stop in starts))
         return None
 
@@ -321,7 +293,7 @@ class _Rewriting:
         source = node.args[0]
         assert isinstance(source, Node)
         form = self._forms.get(source)
-        if isinstance(form, Cat) and form.dim < _ndim(node) - len(node.args[1]):  # type: ignore[arg-type]
+        if isinstance(form, Cat) and form.dim < ndim_of(node) - len(node.args[1]):  # type: ignore[arg-type]
             return self._each_piece(node, source, form)
         return self._moved(node, source)
 
@@ -342,12 +314,12 @@ class _Rewriting:
         assert isinstance(sizes, list | tuple)
         form = self._forms.get(source)
         if isinstance(form, Cat):
-            return form if _ndim(node) == _ndim(source) else None
-        if not isinstance(form, Picked) or str(_shape(node)[0]) != str(_shape(source)[0]):
+            return form if ndim_of(node) == ndim_of(source) else None
+        if not isinstance(form, Picked) or str(shape_of(node)[0]) != str(shape_of(source)[0]):
             return None
-        rest = [size for size in sizes[1:]]
+        rest = list(sizes[1:])
         if any(isinstance(size, Node) or size == -1 for size in rest):
-            rest = [int(size) for size in _shape(node)[1:]]
+            rest = [int(size) for size in shape_of(node)[1:]]
         base = self._emit(aten.reshape.default, form.base, [-1, *rest])
         return Picked(base, form.index)
 
@@ -369,15 +341,26 @@ class _Rewriting:
         form = self._forms.get(source)
         if isinstance(form, Picked):
             return self._moved(node, source)
-        if isinstance(form, Cat) and form.dim < _ndim(source) - 1:
-            return self._each_piece(node, source, form)
+        if isinstance(form, Cat) and form.dim < ndim_of(source) - 1:
+            self._apart(node, self._each_piece(node, source, form))
+            return None
         if isinstance(form, Cat | Sum):
             self._part(node, form)
         return None
 
+    def _apart(self, node: Node, form: Cat) -> None:
+        """A linear layer of several vectors a row, those of users before their choice."""
+        late = [
+            piece.node
+            if piece.picked is None
+            else self._emit(aten.index_select.default, piece.picked.base, 0, piece.picked.index)
+            for piece in form.pieces
+        ]
+        node.replace_all_uses_with(self._emit(aten.cat.default, late, form.dim))
+
     def _part(self, node: Node, form: Cat | Sum) -> None:
         """A linear layer as a sum: of the rows as they stand, and of each choice before it."""
-        _, weight, bias = _arguments(node, (None, None, None))
+        _, weight, bias = arguments(node, (None, None, None))
         chosen: dict[Node, list[tuple[Node, Node]]] = {}
         rest: list[tuple[Node, Node]] = []
         for piece, columns in self._columns(form, weight):
@@ -407,7 +390,7 @@ class _Rewriting:
         start = 0
         for piece in form.pieces:
             stop = start + piece.width
-            if not _is_zero(piece.node):
+            if not is_zero(piece.node):
                 own = self._emit(aten.slice.Tensor, weight, 1, start, stop)
                 summed = self._forms.get(piece.node)
                 terms: list[tuple[int, Picked | Node]] = [(1, piece.picked or piece.node)]
@@ -421,7 +404,7 @@ class _Rewriting:
 
     def _added(self, total: Node, parts: Sequence[tuple[Node, Node]]) -> Node:
         source, weight = self._joined(parts)
-        if _ndim(source) == 2:
+        if ndim_of(source) == 2:
             turned = self._emit(aten.t.default, weight)
             return self._emit(aten.addmm.default, total, source, turned)
         product = self._emit(aten.linear.default, source, weight)
@@ -438,7 +421,7 @@ class _Rewriting:
         sources, weights = list(by_source), list(by_source.values())
         if len(sources) == 1:
             return sources[0], weights[0]
-        last = _ndim(sources[0]) - 1
+        last = ndim_of(sources[0]) - 1
         return self._emit(aten.cat.default, sources, last), self._emit(aten.cat.default, weights, 1)
 
     # Nodes.
@@ -447,7 +430,7 @@ class _Rewriting:
         """The operation of a node on others."""
         args = torch.fx.node.map_arg(node.args, lambda own: swap.get(own, own))
         kwargs = torch.fx.node.map_arg(node.kwargs, lambda own: swap.get(own, own))
-        return self._emit(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]
+        return self._emit(node.target, *args, **kwargs)
 
     def _emit(self, target: Any, *args: Any, **kwargs: Any) -> Node:
         """A new node, with what it gives on tensors without values."""
@@ -456,39 +439,5 @@ class _Rewriting:
         mode = torch._guards.detect_fake_mode(values)
         assert mode is not None, "exported programs carry tensors without values"
         with mode:
-            node.meta["val"] = target(*values[0], **values[1])  # type: ignore[index, misc]
+            node.meta["val"] = target(*values[0], **values[1])
         return node
-
-
-def _arguments(node: Node, defaults: Sequence[Any]) -> list[Any]:
-    """Positional arguments, filled up."""
-    assert not node.kwargs, f"{node.target}: {node.kwargs}"
-    return [*node.args, *defaults[len(node.args) :]]
-
-
-def _shape(node: Node) -> Any:
-    return node.meta["val"].shape
-
-
-def _ndim(node: Node) -> int:
-    value = node.meta.get("val")
-    return int(value.ndim) if isinstance(value, torch.Tensor) else 0
-
-
-def _positive(dim: Any, ndim: int) -> int:
-    assert isinstance(dim, int)
-    return dim % ndim if ndim else 0
-
-
-def _starts(sizes: Any, width: int) -> list[tuple[int, int]]:
-    if isinstance(sizes, int):
-        return [(start, min(start + sizes, width)) for start in range(0, width, sizes)]
-    found, start = [], 0
-    for size in sizes:
-        found.append((start, start + size))
-        start += size
-    return found
-
-
-def _is_zero(node: Node) -> bool:
-    return node.target in (aten.new_zeros.default, aten.zeros.default)

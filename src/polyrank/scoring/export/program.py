@@ -58,7 +58,7 @@ def program_of(
     try:
         with _quiet(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             traced = export(network, (x,), dynamic_shapes=(dims,), strict=False)
-            traced = traced.run_decompositions({})
+            traced = traced.run_decompositions({torch.ops.aten.softplus.default: _softplus})
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         raise ConfigError(
             f"this network cannot be exported: {str(error).strip().splitlines()[0]}",
@@ -95,6 +95,13 @@ def _example(
             x[table_name(place)] = table
             dims[table_name(place)] = {}
     return x, dims
+
+
+def _softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^x) by operations that other runtimes have in float64."""
+    assert beta == 1.0
+    del threshold  # beyond it torch takes x, which is what this gives there
+    return torch.relu(x) + torch.log1p(torch.exp(-x.abs()))
 
 
 def _lengths(name: str) -> str:
