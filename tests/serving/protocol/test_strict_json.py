@@ -104,6 +104,16 @@ def test_a_name_twice_is_refused_by_name() -> None:
             loads(body.encode())
 
 
+@pytest.mark.parametrize("block", [1, 2, 3, 5])
+def test_a_name_twice_is_found_wherever_blocks_end(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
+    test_a_name_twice_is_refused_by_name()
+    for body in ('{"a": ": :", "b" : {"c":"\\":"}}', '[":", {" :" : ":"}]', '{"":{},":":[]}'):
+        assert loads(body.encode()) == json.loads(body)
+
+
 def test_a_name_twice_in_a_long_document_is_refused_without_its_name() -> None:
     body = b'{"a":1,"a":"' + b"x" * (1 << 20) + b'"}'
     with pytest.raises(RequestError, match="an object has a name twice"):
