@@ -41,7 +41,7 @@ def asked(it: World, label: str, ms: float, **headers: Any) -> Iterator[Wire]:
 
 
 @contextlib.contextmanager
-def full(it: World, ms: float = 300) -> Iterator[tuple[Wire, Wire, Wire]]:
+def full(it: World, ms: float = 400) -> Iterator[tuple[Wire, Wire, Wire]]:
     """One at work and two in the queue."""
     with asked(it, "a", ms) as first:
         eventually(lambda: it.guard.gate.busy == 1)
@@ -54,11 +54,13 @@ def full(it: World, ms: float = 300) -> Iterator[tuple[Wire, Wire, Wire]]:
 
 def test_f5_turns_are_bounded_in_order_and_the_rest_is_told_when_to_come_again(it: World) -> None:
     with full(it) as under_way:
-        for sent in (request(), request("POST", body=b"x" * 10)):
+        unsent = request("POST", content_length="5000", x_deadline_ms="9000")
+        for sent in (request(), request("POST", body=b"x" * 10), unsent):
             reply = ask(it.port, sent)
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) >= 1
             assert "waiting" in reply.error
+        assert it.guard.gate.busy == 1
         for path in ("/v2/health/live", "/v2/health/ready"):
             assert ask(it.port, request("GET", path)).status == 200
         assert [wire.reply().status for wire in under_way] == [200] * 3

@@ -5,10 +5,14 @@ Sockets are raw: no client would send most of these.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
+import random
 import re
+import select
+import socket
 import threading
 import time
 import zlib
@@ -291,11 +295,15 @@ def test_e7_a_header_without_end_is_cut_and_takes_no_memory(it: World) -> None:
     assert growth[0] <= 16
 
 
-def test_e7_pipelined_requests_are_answered_in_order(it: World) -> None:
-    number = 150
+@pytest.mark.parametrize("number", [150, pytest.param(10_000, marks=pytest.mark.nightly)])
+def test_e7_pipelined_requests_are_answered_in_order(it: World, number: int) -> None:
     with Wire(it.port) as wire:
-        wire.send(b"".join(request("POST", body=b"x" * i) for i in range(number)))
-        assert [wire.reply().json()["size"] for _ in range(number)] == list(range(number))
+        sent = b"".join(request("POST", body=b"x" * (i % 200)) for i in range(number))
+        sender = threading.Thread(target=wire.send, args=(sent,))
+        sender.start()
+        sizes = [wire.reply().json()["size"] for _ in range(number)]
+        sender.join()
+    assert sizes == [i % 200 for i in range(number)]
 
 
 def test_e7_what_follows_a_good_request_and_is_none_is_refused_after_its_answer(it: World) -> None:
@@ -443,6 +451,57 @@ def test_g3_a_body_is_json_or_bytes_or_says_nothing(it: World) -> None:
         assert ask(it.port, request("POST", body=b"{}", content_type=kind)).status == status, kind
     assert ask(it.port, request("POST", body=b"{}")).status == 200
     assert ask(it.port, request("POST", body=b"", content_type="text/plain")).status == 200
+
+
+SEEDS = (
+    request("POST", body=b'{"a": [1, 2]}', content_type="application/json", x_request_id="a"),
+    request("POST", transfer_encoding="chunked") + chunks(b"abc", b"defg"),
+    request("POST", body=gzip.compress(b"abc"), content_encoding="gzip", x_deadline_ms="50"),
+    request("GET", "/work/a?ms=1", accept_encoding="gzip, *;q=0.1", origin="http://test"),
+)
+SPICE = (
+    b"\r\n",
+    b"\0",
+    b" ",
+    b":",
+    b"chunked",
+    b"content-length: 9\r\n",
+    b"\xff",
+    b"0" * 50,
+    b"%2f",
+)
+
+
+def mutated(dice: random.Random) -> bytes:
+    """A good request with a few bytes changed, lost, repeated or put in."""
+    data = bytearray(dice.choice(SEEDS))
+    for _ in range(dice.randint(1, 4)):
+        at = dice.randrange(len(data))
+        end = at + dice.randint(0, 12)
+        data[at:end] = dice.choice(
+            (b"", data[at:end] * 2, dice.choice(SPICE), bytes([dice.randrange(256)]))
+        )
+    return bytes(data)
+
+
+@pytest.mark.parametrize("number", [150, pytest.param(20_000, marks=pytest.mark.nightly)])
+def test_t17_no_damaged_request_is_a_bug_of_ours_or_takes_long(it: World, number: int) -> None:
+    dice = random.Random(number)
+    it.forget()
+    with peak_growth() as growth:
+        for _ in range(number):
+            with Wire(it.port) as wire:
+                sent = mutated(dice)
+                wire.offer(sent)
+                select.select([wire.socket], [], [], 0.02)
+                with contextlib.suppress(OSError):
+                    wire.socket.shutdown(socket.SHUT_WR)
+                for line in re.findall(rb"HTTP/1.1 ([0-9]+)", wire.rest()):
+                    assert int(line) < 500, sent
+    assert growth[0] <= 16
+    eventually(lambda: not it.server.server_state.connections)
+    it.forget()
+    assert it.guard.budget.held == 0
 
 
 @pytest.mark.parametrize("target", ["/bug", "/silent", "/plain/500", "/plain/418", "/plain/599"])
