@@ -59,6 +59,7 @@ _VERBS = (
     compare,
     card,
     report,
+    monitor,
     export,
     simulate,
 )
