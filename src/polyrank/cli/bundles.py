@@ -12,14 +12,17 @@ from polyrank.errors import ConfigError
 
 if TYPE_CHECKING:
     from polyrank.scoring import Scorer
+    from polyrank.scoring.engines import EngineName
 
 
-def open_scorer(bundle: Path, tables: Sequence[str] = ()) -> Scorer:
+def open_scorer(bundle: Path, tables: Sequence[str] = (), engine: EngineName = "eager") -> Scorer:
     """A scorer of the bundle, with side tables given as ``NAME=PATH`` instead of its own."""
     from polyrank.bundle import load_bundle
     from polyrank.scoring import Scorer
+    from polyrank.scoring.engines import choose
 
-    return Scorer(load_bundle(bundle), tables=named_paths(tables))
+    loaded = load_bundle(bundle)
+    return Scorer(loaded, choose(loaded, engine), tables=named_paths(tables))
 
 
 def warn_of_training_rows(scorers: Mapping[Path, Scorer], log: str, part: str) -> None:

@@ -1,7 +1,7 @@
 """``polyrank score``: batch scoring, Parquet to Parquet."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ def score(
         bool,
         typer.Option("--further", help="Also what heads predict beside: predicted_<task>.p90 ..."),
     ] = False,
+    engine: Annotated[
+        Literal["auto", "eager", "onnx", "compiled"],
+        typer.Option("--engine", help="What computes; auto: the faster one that is ready."),
+    ] = "eager",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -28,7 +32,7 @@ def score(
     from polyrank.data import Ledger
     from polyrank.errors import ConfigError, counted
 
-    scorer = open_scorer(bundle, tables)
+    scorer = open_scorer(bundle, tables, engine)
     if bundle.resolve() in out.resolve().parents:
         raise ConfigError(
             "lies in the bundle, which would not load again",

@@ -6,6 +6,20 @@
 """
 
 from polyrank.scoring.engines.base import Engine, Predictions, UserRows
+from polyrank.scoring.engines.choose import EngineName, Precision, choose
+from polyrank.scoring.engines.compiled import CompiledEngine
 from polyrank.scoring.engines.eager import BLOCK_ROWS, TorchEngine
+from polyrank.scoring.engines.onnx import OnnxEngine
 
-__all__ = ["BLOCK_ROWS", "Engine", "Predictions", "TorchEngine", "UserRows"]
+__all__ = [
+    "BLOCK_ROWS",
+    "CompiledEngine",
+    "Engine",
+    "EngineName",
+    "OnnxEngine",
+    "Precision",
+    "Predictions",
+    "TorchEngine",
+    "UserRows",
+    "choose",
+]

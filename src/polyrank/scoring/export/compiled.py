@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def compile_program(program: Program, package: Path) -> None:
     from torch._inductor.exc import InductorError
 
     try:
-        with torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # what torch says of its own code
             aoti_compile_and_package(program.program, package_path=str(package))
     except (InductorError, RuntimeError) as error:
         raise ConfigError(

@@ -1,0 +1,107 @@
+"""Choosing an engine by what is installed and what is fast, measured when it is loaded."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from polyrank.bundle import Bundle
+from polyrank.errors import ConfigError
+from polyrank.scoring.engines.base import Engine, UserRows
+from polyrank.scoring.engines.compiled import CompiledEngine
+from polyrank.scoring.engines.eager import TorchEngine
+from polyrank.scoring.engines.graphs import find_graph, keep_graph
+from polyrank.scoring.engines.onnx import OnnxEngine
+from polyrank.scoring.engines.packages import missing_packages
+from polyrank.scoring.export.inputs_of import inputs_of
+from polyrank.scoring.export.made_up import made_up
+
+EngineName = Literal["auto", "eager", "onnx", "compiled"]
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: dict[str, tuple[Precision, ...]] = {
+    "auto": ("fp32",),
+    "eager": ("fp32",),
+    "onnx": ("fp32", "int8"),
+    "compiled": ("fp32", "bf16"),
+}
+"""Those that an engine has. Only fp32 ranks as the bundle was evaluated; see ``export.parity``."""
+ROWS, TURNS = 200, 5
+"""How many made-up candidates of one user are scored, and how often, to tell which is faster."""
+
+
+def choose(
+    bundle: Bundle,
+    name: EngineName = "auto",
+    *,
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> Engine:
+    """An engine for a bundle.
+
+    Args:
+        bundle: The model.
+        name: Which one; ``auto``: the faster of eager torch and ONNX Runtime on a few made-up
+            candidates, where the latter is installed and the bundle's network is ready on this
+            machine, as it is once ``onnx`` was asked for. Nothing is exported for ``auto``, so it
+            takes less than a second.
+        precision: ``fp32``, or less: of ``compiled`` bf16, of ``onnx`` int8.
+        threads: Of the engine; null: as torch.
+
+    Raises:
+        ConfigError: The engine is not installed, has no such precision, or cannot run the network.
+    """
+    if precision not in PRECISIONS[name]:
+        able = [other for other, known in PRECISIONS.items() if precision in known]
+        raise ConfigError(
+            f"engine {name!r} has no precision {precision!r}",
+            hint=f"It has {', '.join(PRECISIONS[name])}; {precision}: {', '.join(able)}.",
+        )
+    if name == "auto":
+        return _fastest(bundle, threads)
+    if name == "onnx":
+        return _onnx(bundle, precision, threads)
+    if name == "compiled":
+        return CompiledEngine(bundle.model, inputs_of(bundle), precision=precision)
+    return TorchEngine(bundle.model)
+
+
+def _onnx(bundle: Bundle, precision: Precision, threads: int | None) -> OnnxEngine:
+    inputs = inputs_of(bundle)
+
+    def make() -> bytes:
+        from polyrank.scoring.export.onnx_file import graph_of
+
+        return graph_of(bundle.model, inputs)
+
+    if missing_packages(("onnxruntime",)):
+        raise ConfigError(
+            "ONNX Runtime is not installed", hint='pip install onnxruntime, or use "eager"'
+        )
+    graph = keep_graph(bundle.version, "fp32", make)
+    if precision == "int8":
+        from polyrank.scoring.export.int8 import quantised
+
+        rows = made_up(bundle.encoders, 2000)
+        graph = quantised(graph, bundle.model, inputs, rows)
+    return OnnxEngine(bundle.model, inputs, graph, threads=threads, precision=precision)
+
+
+def _fastest(bundle: Bundle, threads: int | None) -> Engine:
+    eager = TorchEngine(bundle.model)
+    ready = not missing_packages(("onnxruntime",)) and find_graph(bundle.version, "fp32")
+    if not ready:
+        return eager
+    onnx = OnnxEngine(bundle.model, inputs_of(bundle), ready, threads=threads)
+    rows = made_up(bundle.encoders, ROWS)
+    users = UserRows.shared(rows.slice(0, 1), ROWS)
+
+    def seconds(engine: Engine) -> float:
+        engine.predict(rows, users=users)
+        taken = []
+        for _ in range(TURNS):
+            start = time.perf_counter()
+            engine.predict(rows, users=users)
+            taken.append(time.perf_counter() - start)
+        return min(taken)
+
+    return min((onnx, eager), key=seconds)

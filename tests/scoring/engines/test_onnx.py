@@ -1,0 +1,212 @@
+"""ONNX Runtime: what eager torch predicts, in bits that depend on a row and its user alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyrank.bundle import Bundle
+from polyrank.data import Batch
+from polyrank.errors import ConfigError
+from polyrank.scoring import Scorer
+from polyrank.scoring.engines import (
+    BLOCK_ROWS,
+    OnnxEngine,
+    Predictions,
+    TorchEngine,
+    UserRows,
+    choose,
+    graphs,
+)
+from polyrank.scoring.engines import onnx as onnx_engine
+from polyrank.scoring.engines.base import joined
+from polyrank.scoring.export.inputs_of import inputs_of
+from polyrank.scoring.export.made_up import made_up
+from tests import feeds
+
+ROWS = BLOCK_ROWS + 100
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return replace(feeds.bundle(), version="0123" * 16)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYRANK_CACHE", str(home))
+        yield home
+
+
+@pytest.fixture(scope="module")
+def batch(bundle: Bundle) -> Batch:
+    return made_up(bundle.encoders, ROWS)
+
+
+@pytest.fixture(scope="module")
+def engines(bundle: Bundle) -> list[OnnxEngine]:
+    """With one thread, exported; with two, from the cache."""
+    made = [choose(bundle, "onnx", threads=threads) for threads in (1, 2)]
+    return [engine for engine in made if isinstance(engine, OnnxEngine)]
+
+
+@pytest.fixture(scope="module")
+def whole(engines: list[OnnxEngine], batch: Batch) -> Predictions:
+    return engines[0].predict(batch)
+
+
+def _same(found: Predictions, want: Predictions, rows: slice | np.ndarray) -> bool:
+    return all(np.array_equal(found[task], want[task][rows]) for task in want)
+
+
+def test_it_predicts_what_eager_torch_predicts(
+    bundle: Bundle, batch: Batch, engines: list[OnnxEngine]
+) -> None:
+    rows = batch.slice(0, 300)
+    want = TorchEngine(bundle.model).predict(rows)
+    found = engines[0].predict(rows)
+    assert found.keys() == want.keys()
+    for task, value in want.items():
+        assert value.dtype == found[task].dtype == np.float64
+        assert np.abs(found[task] - value).max() <= 1e-6 * max(1.0, np.abs(value).max())
+
+
+def test_a_row_has_the_same_bits_in_every_batch(
+    engines: list[OnnxEngine], batch: Batch, whole: Predictions
+) -> None:
+    for engine in engines:
+        for size in (0, 1, 2, 3, 5, 17, 33, 100, BLOCK_ROWS, ROWS):
+            assert _same(engine.predict(batch.slice(0, size)), whole, slice(0, size)), size
+
+
+@settings(max_examples=15)
+@given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=70))
+def test_a_row_has_the_same_bits_at_every_place(
+    engines: list[OnnxEngine], batch: Batch, whole: Predictions, rows: list[int]
+) -> None:
+    found = engines[1].predict(batch.take(torch.tensor(rows)))
+    assert _same(found, whole, np.array(rows))
+
+
+@settings(max_examples=15)
+@given(size=st.integers(1, 300), num_users=st.integers(1, 40), seed=st.integers(0, 99))
+def test_a_row_has_the_same_bits_whoever_shares_its_user(
+    bundle: Bundle,
+    engines: list[OnnxEngine],
+    batch: Batch,
+    size: int,
+    num_users: int,
+    seed: int,
+) -> None:
+    """Users without rows, one user for all, and a user a row; eager torch, too."""
+    torch.manual_seed(seed)
+    users = UserRows(
+        batch=batch.slice(700, 700 + num_users), row_N=torch.randint(0, num_users, (size,))
+    )
+    rows = batch.slice(seed, seed + size)
+    full = joined(rows, users, bundle.model.layout)
+    for engine in (*engines, TorchEngine(bundle.model)):
+        assert _same(engine.predict(rows, users=users), engine.predict(full), slice(None))
+
+
+def test_users_are_cut_with_the_rows_of_a_large_batch(
+    engines: list[OnnxEngine], batch: Batch, whole: Predictions
+) -> None:
+    users = UserRows(batch=batch, row_N=torch.arange(ROWS))
+    assert _same(engines[0].predict(batch, users=users), whole, slice(None))
+
+
+def test_a_scorer_scores_with_it(bundle: Bundle, engines: list[OnnxEngine]) -> None:
+    eager, onnx = (
+        Scorer(bundle, engine).score(feeds.log().slice(0, 200)) for engine in (None, engines[0])
+    )
+    assert eager.column_names == onnx.column_names
+    for name in (name for name in onnx.column_names if name.startswith("predicted_")):
+        want = eager[name].to_numpy()
+        assert np.abs(onnx[name].to_numpy() - want).max() <= 1e-6 * max(1.0, np.abs(want).max())
+
+
+def test_the_network_is_exported_once(
+    bundle: Bundle, engines: list[OnnxEngine], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> bytes:
+        raise AssertionError("exported again")
+
+    assert len(list((cache / "engines").iterdir())) == 1
+    assert graphs.keep_graph(bundle.version, "fp32", refuse) == graphs.find_graph(
+        bundle.version, "fp32"
+    )
+    assert graphs.find_graph("", "fp32") is None
+    assert graphs.find_graph("another", "fp32") is None
+
+
+def test_an_altered_network_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYRANK_CACHE", str(tmp_path))
+    assert graphs.keep_graph("version", "fp32", lambda: b"first") == b"first"
+    (file,) = tmp_path.rglob("graph.onnx")
+    file.write_bytes(b"other")
+    assert graphs.find_graph("version", "fp32") is None
+    assert graphs.keep_graph("version", "fp32", lambda: b"second") == b"second"
+    assert graphs.find_graph("version", "fp32") == b"second"
+
+
+def test_a_disk_that_refuses_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("POLYRANK_CACHE", str(tmp_path / "file"))
+    assert graphs.keep_graph("version", "fp32", lambda: b"first") == b"first"
+    assert graphs.find_graph("version", "fp32") is None
+
+
+def test_the_cache_stands_where_the_system_keeps_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POLYRANK_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert graphs.home() == tmp_path / "polyrank" / "engines"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert graphs.home() == Path.home() / ".cache" / "polyrank" / "engines"
+
+
+# Choosing.
+
+
+def test_auto_takes_what_is_ready_and_fast(bundle: Bundle, engines: list[OnnxEngine]) -> None:
+    del engines  # made, so that the network is ready
+    assert choose(bundle).name in ("eager", "onnx")
+    assert choose(replace(bundle, version="")).name == "eager"
+    assert choose(bundle, "eager").precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "told"),
+    [("eager", "int8", "int8: onnx"), ("onnx", "bf16", "bf16: compiled")],
+)
+def test_a_precision_that_an_engine_lacks_is_refused(
+    bundle: Bundle, name: str, precision: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        choose(bundle, name, precision=precision)  # type: ignore[arg-type]
+
+
+def test_without_onnx_runtime_it_is_eager_torch(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(names: tuple[str, ...]) -> list[str]:
+        return list(names)
+
+    monkeypatch.setattr("polyrank.scoring.engines.choose.missing_packages", missing)
+    monkeypatch.setattr(onnx_engine, "missing_packages", missing)
+    assert choose(bundle).name == "eager"
+    with pytest.raises(ConfigError, match="not installed"):
+        choose(bundle, "onnx")
+    with pytest.raises(ConfigError, match="not installed"):
+        OnnxEngine(bundle.model, inputs_of(bundle), b"")
