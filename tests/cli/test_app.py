@@ -30,6 +30,7 @@ VERBS = (
     "card",
     "report",
     "simulate",
+    "features",
 )
 
 

@@ -115,6 +115,16 @@ def test_a_wrong_file_in_its_place_is_not_taken(where: StoreSettings) -> None:
             opened(where, "items")
     _path(where).unlink()
     assert _quality(_ask(store)) == before
+    answers: list[list[float | None]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.extend(_quality(_ask(store)) for _ in range(9)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [before] * 36
     fill(where, {"items": _shifted(5.0)})
     assert _quality(_ask(store)) == [5.0, None, None]
     store.close()

@@ -115,7 +115,9 @@ class Provider:
             if fetched.degraded is not None:
                 degraded[side.name] = fetched.degraded
             known[side.name] = np.append(fetched.known_N, np.False_)[row_N]
-            found = fetched.table.select(lacking).take(pa.array(row_N, mask=row_N < 0))
+            found = fetched.table.select(lacking)
+            if len(ids) < len(row_N):  # else each row has an id of its own, in this order
+                found = found.take(pa.array(row_N, mask=row_N < 0))
             given = table.schema
             for name in lacking:
                 table = table.append_column(name, side.agreeing(name, found.column(name), given))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from queue import Empty, LifoQueue
 from urllib.parse import quote
 
 from polyrank.serving.deadline import Deadline
@@ -29,7 +29,7 @@ class SqliteFormat:
         reader = SqliteReader(path, table)
         try:
             return reader, reader.header()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreLate) as error:
             reader.close()
             raise StoreDown("it is no file of features") from error
 
@@ -57,49 +57,83 @@ class SqliteFormat:
 
 
 class SqliteReader:
-    """One side table of one file: a connection for each thread that reads at once."""
+    """One side table of one file: a connection for each thread that reads at once.
+
+    Connections are made by the file's name. Once another file has it, threads take turns with those
+    that there are.
+    """
 
     def __init__(self, path: Path, table: str) -> None:
         # The file never changes, so nothing has to be locked, nor written beside it.
         self._address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+        self._path = path
         self._table = table
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._file = _identity(path)
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
 
     def header(self) -> str | None:
         """The header of the table, if there is one."""
-        connection = self._connect()
-        found = connection.execute("SELECT header FROM headers WHERE side = ?", (self._table,))
-        row = found.fetchone()
-        self._idle.append(connection)
+        connection = self._taken(Deadline.within(0))
+        try:
+            found = connection.execute("SELECT header FROM headers WHERE side = ?", (self._table,))
+            row = found.fetchone()
+        finally:
+            self._idle.put(connection)
         return None if row is None else str(row[0])
 
     def get(self, keys: Sequence[bytes], deadline: Deadline) -> Sequence[bytes | None]:
         """One query for every ten thousand keys."""
         found: dict[bytes, bytes] = {}
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect()
+        connection = self._taken(deadline)
         try:
             connection.set_progress_handler(deadline.expired, _STEPS)
             for start in range(0, len(keys), _MOST_KEYS):
                 some = keys[start : start + _MOST_KEYS]
                 found.update(connection.execute(_query(self._table, len(some)), some))
         except sqlite3.Error as error:
-            connection.close()
             if deadline.expired():
                 raise StoreLate("interrupted") from error
             raise StoreDown(f"SQLite: {error}") from error
-        self._idle.append(connection)
+        finally:
+            self._idle.put(connection)
         return [found.get(key) for key in keys]
 
     def close(self) -> None:
         """Close every connection."""
-        while self._idle:
-            self._idle.pop().close()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._address, uri=True, check_same_thread=False)
+    def _taken(self, deadline: Deadline) -> sqlite3.Connection:
+        """A connection that nobody uses; a new one where there is none and the file is there."""
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            pass
+        if (made := self._made()) is not None:
+            return made
+        left = deadline.remaining()
+        try:
+            return self._idle.get(timeout=None if left == float("inf") else left)
+        except Empty as error:
+            raise StoreLate("no connection came free") from error
+
+    def _made(self) -> sqlite3.Connection | None:
+        try:
+            connection = sqlite3.connect(self._address, uri=True, check_same_thread=False)
+        except sqlite3.Error:
+            return None
+        try:
+            same = _identity(self._path) == self._file
+        except OSError:
+            same = False
+        if not same:
+            connection.close()
+        return connection if same else None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _query(table: str, number: int) -> str:
