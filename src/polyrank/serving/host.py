@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from polyrank.errors import ConfigError
 from polyrank.serving.admin import MIN_TOKEN, Admin
 from polyrank.serving.app import build_app
+from polyrank.serving.console import console_routes
 from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf, eager
@@ -77,7 +78,9 @@ def hosted(
         for name in catalog.names:
             service.desk(name)
         admin = None if token is None else Admin(service, token, workers)
-        app = build_app(service, readiness, workers, admin=admin, further=further)
+        app = build_app(
+            service, readiness, workers, admin=admin, further=[*console_routes(), *further]
+        )
 
         def report(finished: Finished) -> None:
             metrics.finished(finished)
