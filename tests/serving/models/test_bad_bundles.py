@@ -41,7 +41,7 @@ class Bench:
         self.home, self.plain = home, plain
         self.pointer = home / "live"
         self.pointer.symlink_to(plain)
-        self.catalog = Catalog({"m": self.pointer}, process=process)
+        self.catalog = Catalog({"m": self.pointer}, settings=worlds.AT_ONCE, process=process)
         self.catalog.load()
         self.before = self.answer()
 

@@ -53,7 +53,8 @@ class Readers:
 def reload_often(path: Path, place: Callable[[int], str], process: GateProcess, count: int) -> int:
     """Publish and acknowledge ``count`` versions under load; how many answers there were."""
     known = {place(1): 1}
-    with Catalog({"m": path}, process=process) as catalog, Readers(catalog, known) as readers:
+    catalog = Catalog({"m": path}, settings=worlds.AT_ONCE, process=process)
+    with catalog, Readers(catalog, known) as readers:
         for k in range(2, count + 2):
             content = place(k)
             known[content] = k

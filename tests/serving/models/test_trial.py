@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import signal
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +24,7 @@ from polyrank.serving.models import Catalog, CatalogSettings, GateProcess, GateS
 from polyrank.serving.models.checks import check_compatible, check_parity, check_sound
 from polyrank.serving.models.drift import check_drift, drift
 from polyrank.serving.models.engine import EngineOf, eager, found_by, reference_of
-from polyrank.serving.models.gate_worker import answer_of
+from polyrank.serving.models.gate_worker import _hear, answer_of, ended, refused, serve
 from polyrank.serving.models.rows import open_rows, predicted
 from polyrank.serving.models.synthetic import ROWS, synthetic_rows
 from polyrank.serving.models.trial import try_bundle
@@ -79,7 +84,7 @@ def test_a_bundle_is_held_to_what_was_recorded_with_it(
     files["about.json"] = json.dumps(about).encode()
     commit_directory(record, files, kind="recorded-rows", format_version=1, replace=True)
     try_bundle(recorded, eager, record)
-    with Catalog({"m": recorded}, process=process) as catalog:
+    with Catalog({"m": recorded}, settings=worlds.AT_ONCE, process=process) as catalog:
         worlds.save(worlds.bundle(seed=2), recorded)
         reloaded = catalog.reload("m")
         assert [report["rows"] for report in reloaded.admitted.values()] == ["recorded"]
@@ -132,6 +137,41 @@ def test_the_worker_says_what_it_found(plain: Path, tmp_path: Path) -> None:
     told = answer_of({**job, "path": str(tmp_path / "nothing")})
     assert told["kind"] == "refused"
     assert "does not exist" in told["reason"]
+
+
+def test_the_process_answers_line_by_line_until_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With bundles that are refused before anything is computed, since this process has threads."""
+    limits = {"deadline": 20.0, "memory_mib": 512, "cpu_seconds": 20, "nice": 0, "threads": 1}
+    job = {"path": str(tmp_path), "record": None, "engine": reference_of(eager), **limits}
+    inbox, says = os.pipe()
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, number: killed.append(number))
+    lines = [json.dumps(job).encode(), json.dumps(job | {"path": "x"}).encode(), b""]
+    os.write(says, b"\n".join(lines))
+    out = io.BytesIO()
+
+    def leave() -> None:
+        while out.getvalue().count(b"\n") < len(lines):
+            time.sleep(0.01)
+        os.close(says)
+
+    threading.Thread(target=leave, daemon=True).start()
+    serve(inbox, out)
+    assert killed == []
+    ready, one, two = map(json.loads, out.getvalue().splitlines())
+    assert ready == {"kind": "ready"}
+    assert "MANIFEST.json: the file is missing" in one["reason"]
+    assert "does not exist" in two["reason"]
+    silent, _ = os.pipe()
+    assert _hear(silent, inbox, time.monotonic() + 0.01) is None
+    assert set(killed) == {signal.SIGKILL}
+    assert refused("why") == {"kind": "refused", "reason": "why"}
+    assert [ended(-24), ended(3)] == [
+        "its process was killed by SIGXCPU, the limit of processor time",
+        "its process ended with exit code 3",
+    ]
 
 
 def test_an_engine_is_found_again_by_its_reference() -> None:

@@ -141,10 +141,10 @@ def test_what_may_not_be_set_is_refused_and_changes_nothing(catalog: Catalog) ->
 
 
 def test_one_without_finite_scores_is_refused_in_each_context(catalog: Catalog) -> None:
-    bad = {"kind": "linear", "on": "logits", "weights": {"watch": 1.0}}
-    assert "'watch' lies outside 0 to 1" in refused(catalog, bad)[1]
+    bad = {"kind": "weighted_sum", "terms": {"click": {"weight": 1.0, "power": -1e4}}}
+    assert "no finite number to the power of -10000" in refused(catalog, bad)[1]
     nested = {"kind": "by_context", "column": "tab", "values": {"x": bad}, "default": LIKES}
-    assert "'watch' lies outside 0 to 1" in refused(catalog, nested)[1]
+    assert "no finite number to the power of -10000" in refused(catalog, nested)[1]
     nested["values"] = {"x": LIKES}
     assert catalog.set_value_model("m", "feed", nested, by="ann").values["feed"] == 1
 

@@ -46,7 +46,7 @@ def test_the_highest_number_answers_and_the_last_ones_are_kept(
     for name, bundle in zip(("old", "2", "9"), bundles, strict=False):
         place(bundle, home / name)
     (home / ".hidden").mkdir()
-    with Catalog({"m": home}, process=process) as catalog:
+    with Catalog({"m": home}, settings=worlds.AT_ONCE, process=process) as catalog:
         assert list(catalog.describe()["m"]["versions"]) == ["9", "2"]
         assert catalog.take("m").version == "9"
         assert catalog.take("m", "2").version == "2"
@@ -97,7 +97,7 @@ def test_a_bad_version_is_passed_over_and_tried_again_once_it_changes(
     place(bundles[0], home / "1")
     place(bundles[1], home / "2")
     (home / "3").mkdir()  # somebody copies a bundle into place, file by file
-    with Catalog({"m": home}, process=process) as catalog:
+    with Catalog({"m": home}, settings=worlds.AT_ONCE, process=process) as catalog:
         shelf = catalog._shelves["m"]
         assert catalog.take("m").version == "2"
         assert "MANIFEST.json" in catalog.status()["m"]["refused"]["3"]
@@ -121,7 +121,7 @@ def test_a_watched_bundle_is_reloaded_whatever_the_clock_says(
 ) -> None:
     path = tmp_path / "m"
     shutil.copytree(bundles[0], path)
-    with Catalog({"m": path}, process=process) as catalog:
+    with Catalog({"m": path}, settings=worlds.AT_ONCE, process=process) as catalog:
         catalog.watch(0.02)
         catalog.watch(0.02)
         before = catalog.take("m")
@@ -146,7 +146,7 @@ def test_the_same_content_written_again_is_no_other_version(
     tmp_path: Path, process: GateProcess
 ) -> None:
     path = worlds.save(worlds.bundle(seed=1), tmp_path / "m")
-    with Catalog({"m": path}, process=process) as catalog:
+    with Catalog({"m": path}, settings=worlds.AT_ONCE, process=process) as catalog:
         before = catalog.take("m")
         worlds.save(worlds.bundle(seed=1), path)
         reloaded = catalog.reload("m")

@@ -21,9 +21,12 @@ from polyrank.fusion import WeightedSum
 from polyrank.model import ModelConfig, RankingModel, Towers
 from polyrank.schema import Binary, Categorical, Duration, Numeric, Regression, Schema
 from polyrank.scoring import Engine, TorchEngine
+from polyrank.serving.models import CatalogSettings, GateSettings
 from polyrank.sharing import SharedBottom
 from polyrank.storage import commit_directory, open_committed
 
+AT_ONCE = CatalogSettings(gate=GateSettings(nice=0))
+"""Trials that give way to nobody: a test waits for them."""
 CONFIG = ModelConfig(embedding_dim=4, sharing=SharedBottom(widths=(8,)), towers=Towers(widths=(4,)))
 FEATURES = (
     Categorical(name="item", min_frequency=1),

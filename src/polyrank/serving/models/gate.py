@@ -24,9 +24,6 @@ from polyrank.serving.models.settings import GateSettings
 from polyrank.serving.models.sources import Found
 from polyrank.serving.models.trial import Tried, try_bundle
 
-NICE = 10
-"""How much less than requests the trial of a bundle matters to the processor."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Admitted:
@@ -120,7 +117,7 @@ class Gate:
                 "record": None if record is None else str(record),
                 "engine": self._reference,
                 "threads": torch.get_num_threads(),
-                "nice": NICE,
+                "nice": self._settings.nice,
                 "deadline": self._settings.deadline,
                 "memory_mib": self._settings.memory_mib,
                 "cpu_seconds": self._settings.cpu_seconds,

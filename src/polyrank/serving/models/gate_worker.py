@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import time
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +28,6 @@ from polyrank.serving.models.served import engine_name
 from polyrank.serving.models.settings import MIB
 from polyrank.serving.models.trial import try_bundle
 
-STDIN = 0
 Message = dict[str, Any]
 
 
@@ -36,22 +36,27 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     _import()
+    serve(0, out)
+
+
+def serve(inbox: int, out: RawIOBase | BufferedIOBase) -> None:
+    """Say ``ready``, then answer each line of ``inbox``, until its end."""
     out.write(b'{"kind": "ready"}\n')
     rest = b""
-    while chunk := os.read(STDIN, 1 << 16):
+    while chunk := os.read(inbox, 1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            out.write(json.dumps(attempt(json.loads(line))).encode() + b"\n")
+            out.write(_line(attempt(json.loads(line), inbox)))
 
 
-def attempt(job: Message) -> Message:
+def attempt(job: Message, inbox: int) -> Message:
     """Try one bundle in a fork: ``passed`` with what it predicts, or ``refused`` with a reason."""
     answers, says = os.pipe()
     child = os.fork()
     if child == 0:
         _child(job, says)
     os.close(says)
-    heard = _hear(answers, time.monotonic() + job["deadline"])
+    heard = _hear(answers, inbox, time.monotonic() + job["deadline"])
     os.close(answers)
     if heard is None:
         os.kill(child, signal.SIGKILL)
@@ -109,17 +114,17 @@ def _import() -> None:
     pa.array(np.zeros(1))
 
 
-def _hear(answers: int, until: float) -> bytes | None:
+def _hear(answers: int, inbox: int, until: float) -> bytes | None:
     """All that the fork says; None at the deadline. Ends this process with its parent."""
     heard = b""
     while (left := until - time.monotonic()) > 0:
-        ready, _, _ = select.select([answers, STDIN], [], [], left)
+        ready, _, _ = select.select([answers, inbox], [], [], left)
         if answers in ready:
             chunk = os.read(answers, 1 << 20)
             if not chunk:
                 return heard
             heard += chunk
-        elif STDIN in ready:  # nothing is sent while a bundle is tried: the parent is gone
+        elif inbox in ready:  # nothing is sent while a bundle is tried: the parent is gone
             os.killpg(0, signal.SIGKILL)
     return None
 

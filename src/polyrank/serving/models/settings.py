@@ -21,6 +21,8 @@ class GateSettings(Declared):
     """Processor time that it may take for that."""
     memory_mib: Annotated[int, Field(ge=64)] = 8192
     """Address space it may take beyond what the libraries take."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+    """How much its process gives way to others, answers above all."""
     may_lose: tuple[Name, ...] = ()
     """Tasks of the version in service that a new one need not have."""
     may_read_more: bool = False
