@@ -97,6 +97,17 @@ def test_one_seed_only_warns(tree: Tree) -> None:
     table = tables(page_of(warned(tree, "like")))[0]
     assert [row[1] for row in table.rows] == ["no warning", "may be harmed", "no warning"]
     assert "harmed" not in {word for row in table.rows for word in row}
+    asked = tree["settings"] | {"remedies": "auto"}
+    unread = page_of(warned(tree, "like") | {"settings": asked})
+    assert "one seed gives no verdict" in prose(unread, "What to do")
+
+
+def test_slices_stand_in_the_order_of_their_numbers(tree: Tree) -> None:
+    one = tree["verdicts"]["slices"][0] | {"task": "like"}
+    names = ["x=none", "x=15 to 99", "x=1,204 to 9,000", "x=6 to 14"]
+    slices = [one | {"slice": name} for name in names]
+    found = read(tree | {"verdicts": tree["verdicts"] | {"slices": slices}})
+    assert [own.slice for own in found.sliced] == [names[3], names[1], names[2], names[0]]
 
 
 def test_a_partial_report_says_so(tree: Tree) -> None:

@@ -219,7 +219,8 @@ def opened(
         sources = sampled(sources, config.schema_, settings.sample)
         notices.append(
             f"one seed on {settings.sample:.0%} of the {unit_of(config.schema_)}: this can only "
-            "warn; only an audit without --quick says what sharing does"
+            "warn, and may of harm that is none, since so few steps can train twins further than "
+            "the joint run; only an audit without --quick says what sharing does"
         )
     check_writable(folder)
     with RunLock(folder):

@@ -176,8 +176,8 @@ def _layers(base: Any, name: str, color: Any) -> Chart:
     import altair as alt
 
     tasks = name == "task"
-    y = alt.Y(f"{name}:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, domain=False))
-    x = alt.X("gain:Q", title="Gain", scale=alt.Scale(zero=True))
+    y = alt.Y(f"{name}:N", title=None, sort=None, axis=alt.Axis(labelLimit=215, domain=False))
+    x = alt.X("gain:Q", title="Gain", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
     if tasks:
         means = base.transform_filter(alt.FieldEqualPredicate(field="kind", equal="mean"))
         seeds = base.transform_filter(alt.FieldEqualPredicate(field="kind", equal="seed"))

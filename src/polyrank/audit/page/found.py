@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -69,8 +70,13 @@ class Found:
 
     @property
     def sliced(self) -> Sequence[Verdict | Warned]:
-        """The same by slice."""
-        return () if self.verdicts is None else self.verdicts.slices
+        """The same by slice, a task's in the order of the numbers in their names."""
+        if self.verdicts is None:
+            return ()
+        places = {task: place for place, task in enumerate(self.tasks)}
+        return sorted(
+            self.verdicts.slices, key=lambda own: (places[own.task], *_natural(own.slice or ""))
+        )
 
     @property
     def climb(self) -> Tree | None:
@@ -133,6 +139,12 @@ def read(tree: Tree) -> Found:
             Looked(own["seed"], Evidence.from_json(own["found"])) for own in tree["evidence"]
         ),
     )
+
+
+def _natural(text: str) -> list[str | int]:
+    """Texts and whole numbers by turns."""
+    parts = re.split(r"(\d+)", text.replace(",", ""))
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _comparison(own: Tree) -> Comparison:

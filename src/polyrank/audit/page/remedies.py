@@ -8,6 +8,7 @@ from typing import Any
 from polyrank.audit.page.forest import remedies_figure
 from polyrank.audit.page.found import Found
 from polyrank.audit.page.words import listed, metric, sentence_of, size
+from polyrank.audit.verdict import Warnings
 from polyrank.pages import Block, Column, Prose, Table, code, number
 from polyrank.pages.blocks import Cell
 from polyrank.pages.numbers import UNKNOWN, interval
@@ -19,14 +20,20 @@ def remedies(found: Found) -> list[Block]:
     """The ladder, or a sentence on why nothing was tried."""
     climb = found.climb
     if climb is None:
-        off = found.tree["settings"]["remedies"] == "never"
-        why = "the audit was asked for none" if off else "no task was found to be harmed"
-        return [Prose(f"No remedy was tried: {why}.")]
+        return [Prose(f"No remedy was tried: {_untried(found)}.")]
     blocks: list[Block] = [Prose(*_told(climb))]
     if climb["tried"]:
         blocks += [_table(found, climb), _gains(found, climb)]
         blocks.append(remedies_figure(found))
     return blocks
+
+
+def _untried(found: Found) -> str:
+    if found.tree["settings"]["remedies"] == "never":
+        return "the audit was asked for none"
+    if isinstance(found.verdicts, Warnings):
+        return "one seed gives no verdict"
+    return "no task was found to be harmed"
 
 
 def recommendation(found: Found) -> str | None:

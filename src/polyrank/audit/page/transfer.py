@@ -11,6 +11,7 @@ from polyrank.audit.page.found import Found
 from polyrank.audit.page.matrices import heat_map
 from polyrank.audit.page.words import metric, size, whole
 from polyrank.audit.transfer import By, Transfer
+from polyrank.errors import counted
 from polyrank.pages import Block, Column, Figure, Prose, Table, number, percent
 from polyrank.pages.blocks import Cell
 from polyrank.pages.numbers import interval
@@ -91,7 +92,7 @@ def _affinity(found: Found, affinity: Affinity) -> list[Block]:
             title="Who moves with whom in one run",
             caption=f"Look-ahead affinity: by what share the loss of the task down falls after a "
             f"step on the gradient of the task across alone, times 1,000; means over "
-            f"{affinity.looks} looks at one joint run.",
+            f"{counted(affinity.looks, 'look')} at one joint run.",
             alt=f"Affinities between {', '.join(found.tasks)}.",
             down=found.tasks,
             across=found.tasks,
