@@ -47,9 +47,7 @@ def _calibrations(
         found = evaluate(rows, [task], metrics=metrics, resamples=resamples)
         ratio = found.row(task.name, _RATIO)
         ece = _row(found, task, _ECE)
-        few = _units(rows, task.name) < limits.min_units
-        few |= (ratio.positives or 0) < LEAST_POSITIVES
-        loud = task.kind == "binary" and not few
+        silent = _silent(rows, task, ratio, limits)
         yield Calibrated(
             task=task.name,
             rows=ratio.rows,
@@ -60,8 +58,8 @@ def _calibrations(
             ece=_NAN if ece is None else ece.value,
             ece_lower=_NAN if ece is None else ece.lower,
             ece_upper=_NAN if ece is None else ece.upper,
-            level=ratio_level(ratio, limits.ratio_margin, z) if loud else "quiet",
-            reason=ratio.reason or ("too few to judge by" if few else None),
+            level="quiet" if silent else ratio_level(ratio, limits.ratio_margin, z),
+            reason=ratio.reason or silent,
         )
 
 
@@ -75,6 +73,14 @@ def ratio_level(row: EvaluationRow, margin: float, z: float) -> Level:
     too_high = center - z * error > math.log1p(margin)
     too_low = center + z * error < -math.log1p(margin)
     return "alarm" if too_high or too_low else "quiet"
+
+
+def _silent(rows: Observations, task: Task, ratio: EvaluationRow, limits: Thresholds) -> str | None:
+    """Why no ratio of a task is an alarm; null: it may be."""
+    if task.kind != "binary":
+        return "no alarm: what its head predicts need not be a mean"
+    few = _units(rows, task.name) < limits.min_units or (ratio.positives or 0) < LEAST_POSITIVES
+    return "too few to judge by" if few else None
 
 
 def _row(found: Evaluation, task: Task, metric: str) -> EvaluationRow | None:

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from polyrank.schema import Bag, Binary, Duration, Feature, Keys, Schema, Sequence, Task
+import pyarrow as pa
+
+from polyrank.schema import Bag, Binary, Duration, Feature, Keys, Schema, Sequence, SideTable, Task
 
 
-def readable(schema: Schema, given: Collection[str], *, labels: bool) -> Schema:
-    """The schema less the features, keys and tasks whose columns are not given.
+def readable(
+    schema: Schema, given: Collection[str], tables: Mapping[str, pa.Table], *, labels: bool
+) -> Schema:
+    """The schema less the features, keys and tasks whose columns are neither given nor joined.
 
-    Features on the side ``bias`` go, side tables and repetitions too: what was served is watched,
-    and all of it. Of keys only what labels need stays, so that no row is refused for want of one.
+    A side table is joined where the log has its key and none of its columns: what was logged as it
+    was served is not replaced. Features on the side ``bias`` go, and so does ``deduplicate``: what
+    was served is watched, and all of it. Of keys only what labels need stays, so that no row is
+    refused for want of one.
 
     Args:
         schema: The bundle's.
         given: The log's columns.
+        tables: The bundle's side tables.
         labels: Whether labels are read; else no task stays.
     """
-    kept = {f.name for f in schema.features if f.side != "bias" and f.column in given}
+    sides = tuple(s for s in schema.tables if s.on in given and not _offered(s, tables) & {*given})
+    there = {*given}.union(*(_offered(side, tables) for side in sides))
+    kept = {f.name for f in schema.features if f.side != "bias" and f.column in there}
     features = tuple(f for f in schema.features if f.name in kept and _owner(f) in kept)
-    tasks = _labelled(schema, given) if labels else ()
+    tasks = _labelled(schema, there) if labels else ()
     late = any(isinstance(task, Binary) and task.maturity is not None for task in tasks)
     keys = Keys(
         time=schema.keys.time if late else None,
         weight=schema.keys.weight if labels and schema.keys.weight in given else None,
     )
-    changes = {"tables": (), "deduplicate": None, "keys": keys}
+    changes = {"tables": sides, "deduplicate": None, "keys": keys}
     return schema.model_copy(update={"features": features, "tasks": tasks, **changes})
+
+
+def _offered(side: SideTable, tables: Mapping[str, pa.Table]) -> set[str]:
+    """The columns that a side table, as ``load_side_table`` gives it, adds to a log."""
+    return {name for name in tables[side.name].column_names if name != side.key}
 
 
 def left_out(schema: Schema, part: Schema) -> tuple[str, ...]:

@@ -79,16 +79,17 @@ def _by_types(source: Source) -> Seen:
 
 def _by_schema(source: Source, bundle: Bundle) -> Seen:
     given, keys = source.schema().names, bundle.schema.keys
-    schema = readable(bundle.schema, given, labels=True)
+    schema = readable(bundle.schema, given, bundle.tables, labels=True)
     outputs = outputs_in(given)
     labelled = [task for task in schema.tasks if PREFIX + task.name in outputs]
     if not labelled:
-        schema = readable(bundle.schema, given, labels=False)
+        schema = readable(bundle.schema, given, bundle.tables, labels=False)
     known = [keys.user, keys.request, keys.time]
     extra = [name for name in (*known, REQUEST, AT, DEGRADED, *BY, *outputs) if name in given]
     reader = Reader(
         source,
         schema,
+        tables={side.name: bundle.tables[side.name] for side in schema.tables},
         quarantine=Quarantine(max_share=1.0),
         extra=tuple(dict.fromkeys(name for name in extra if name is not None)),
         labels=bool(labelled),

@@ -124,7 +124,7 @@ def _profiled(before: Seen, bundle: Bundle | None, on: str) -> Profile:
     unseen = unseen_of(before.sample, None if bundle is None else bundle.encoders)
     found = tuple(
         distribution_of(values, groups, unseen.get(values.feature or ""))
-        for values in _values(before)
+        for values in _values(before, bundle)
     )
     return Profile(
         on=on,
@@ -142,7 +142,7 @@ def _pairs(profile: Profile, now: Seen, bundle: Bundle | None) -> tuple[Groups, 
     unseen = unseen_of(sample, None if bundle is None else bundle.encoders)
     known = {_key(each): each for each in profile.distributions}
     pairs: Pairs = {}
-    for values in _values(now):
+    for values in _values(now, bundle):
         before = known.get(_key(values))
         if before is not None and before.kind == values.kind:
             share = unseen.get(values.feature or "")
@@ -150,13 +150,13 @@ def _pairs(profile: Profile, now: Seen, bundle: Bundle | None) -> tuple[Groups, 
     return groups, pairs
 
 
-def _values(seen: Seen) -> Iterator[Values]:
+def _values(seen: Seen, bundle: Bundle | None) -> Iterator[Values]:
     if seen.sample is None:
         return
-    if seen.schema is None:
+    if seen.schema is None or bundle is None:
         yield from columns_by_type(seen.sample)
     else:
-        yield from inputs_of(seen.sample, seen.schema)
+        yield from inputs_of(seen.sample, seen.schema, bundle.schema.keys)
     yield from outputs_of(seen.sample, seen.outputs)
 
 
@@ -173,6 +173,7 @@ def _changes(
     pairs: Pairs, limits: Thresholds, too_few: bool
 ) -> tuple[tuple[Drift, ...], tuple[Rise, ...]]:
     """Everything compared, the largest change first; quiet throughout where units are few."""
+    names = {f"{now.name} (length)" for _, now in pairs.values()}
     rates = [
         (now, what, old, new)
         for before, now in pairs.values()
@@ -180,9 +181,9 @@ def _changes(
             ("missing", before.missing, now.missing),
             ("unseen", before.unseen, now.unseen),
         )
-        if old is not None and new is not None and old.of and new.of
+        if old is not None and new is not None and old.of and new.of and now.name not in names
     ]
-    moving = [(before, now) for before, now in pairs.values() if before.compared and now.compared]
+    moving = [(before, now) for before, now in pairs.values() if before.compared]
     tests = max(len(moving) + len(rates), 1)
     if too_few:
         limits = limits.model_copy(update=dict.fromkeys(_QUIET, float("inf")))
@@ -241,7 +242,7 @@ def _notes(
     lacking = [d.name for d in profile.distributions if _key(d) not in pairs and d.part != "input"]
     if lacking:
         yield f"no predictions in the log of: {_some(lacking)}"
-    ids = [now_.name for _, now_ in pairs.values() if not now_.compared]
+    ids = [each.name for each, _ in pairs.values() if not each.compared]
     if ids:
         yield f"ids that come and go, of which only rates are compared: {_some(ids)}"
     if now.volume.refused:

@@ -15,7 +15,7 @@ from polyrank.scoring.profiles.thinning import Thinned
 from polyrank.scoring.profiles.values import inputs_of, outputs_of
 from polyrank.scoring.scorer import PREFIX, Scorer
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 """Of the validation part that a bundle's profile is made of."""
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polyrank.bundle.profile import Part
 from polyrank.data.arrays import floats_of, is_list, lengths_of, nulls_of, plain
-from polyrank.schema import Bag, Embedding, Feature, Numeric, Schema, Sequence
+from polyrank.schema import Bag, Embedding, Feature, Keys, Numeric, Schema, Sequence
 from polyrank.scoring.scorer import PREFIX
 
 Ints = NDArray[np.int64]
@@ -38,17 +38,20 @@ class Values:
     """The feature that has a vocabulary for them."""
 
 
-def inputs_of(table: pa.Table, schema: Schema) -> Iterator[Values]:
+def inputs_of(table: pa.Table, schema: Schema, keys: Keys | None = None) -> Iterator[Values]:
     """The features whose columns are there, but those on the side ``bias``.
 
     Args:
         table: In the types that a ``Reader`` gives.
         schema: Its features say what each column is.
+        keys: Columns of ids that come and go; null: those of ``schema``.
     """
+    keys = schema.keys if keys is None else keys
+    identities = {name for name in (keys.user, keys.item, keys.request) if name is not None}
     names = set(table.column_names)
     for feature in schema.features:
         if feature.side != "bias" and feature.column in names:
-            yield from _of_feature(feature, plain(table[feature.column]), _identities(schema))
+            yield from _of_feature(feature, plain(table[feature.column]), identities)
 
 
 def outputs_of(table: pa.Table, names: Collection[str]) -> Iterator[Values]:
@@ -125,11 +128,6 @@ def _of_feature(feature: Feature, array: Any, identities: set[str]) -> Iterator[
         yield elements(name, array, feature=name, compared=not shared)
     else:
         yield categories(name, array, feature=name, compared=feature.column not in identities)
-
-
-def _identities(schema: Schema) -> set[str]:
-    keys = schema.keys
-    return {name for name in (keys.user, keys.item, keys.request) if name is not None}
 
 
 def _norms(array: Any) -> NDArray[np.float64]:

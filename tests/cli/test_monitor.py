@@ -1,0 +1,92 @@
+"""``polyrank monitor`` at the command line, on the bundle of all tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from polyrank.bundle import load_bundle
+from polyrank.scoring import PREFIX, Scorer
+from tests.cli.workbench import run, succeed
+
+LABELS = ["click", "long_view", "purchase", "like", "report", "watch_time_s"]
+
+
+@pytest.fixture(scope="module")
+def served(trained: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what was served of the training rows, and later their labels."""
+    folder = tmp_path_factory.mktemp("served")
+    table = pq.read_table(trained / "train.parquet")
+    scored = Scorer(load_bundle(bundle)).score(table)
+    log = table.drop_columns(LABELS)
+    for name in scored.column_names:
+        if name.startswith(PREFIX):
+            log = log.append_column(name, scored[name])
+    pq.write_table(log, folder / "log.parquet")
+    pq.write_table(table.select(["request_id", "item_id", *LABELS]), folder / "labels.parquet")
+    place = log.schema.get_field_index("hour")
+    late = log.set_column(place, "hour", pa.array(np.full(log.num_rows, 3)))
+    pq.write_table(late, folder / "late.parquet")
+    return folder
+
+
+def test_training_keeps_a_profile_that_its_validation_rows_agree_with(
+    trained: Path, bundle: Path
+) -> None:
+    profile = load_bundle(bundle).profile
+    assert profile is not None
+    assert profile.on == "the validation part"
+    log = trained / "validation.parquet"
+    screen = succeed("monitor", log, "--bundle", bundle, "--fail-on", "note")
+    assert f"{log} against the validation part" in screen
+    assert "no change beyond chance and thresholds" in screen
+    assert "nothing is called a drift" in screen, "of so few users"
+    rows = [line.split() for line in screen.splitlines() if line.startswith("item_category ")]
+    assert [float(row[1]) for row in rows] == [0.0]
+
+
+def test_a_drifted_log_fails_where_asked(served: Path, bundle: Path, tmp_path: Path) -> None:
+    log = served / "log.parquet"
+    words = ("monitor", served / "late.parquet", "--bundle", bundle, "--reference", log)
+    outcome = run(*words, "--fail-on", "alarm", "--json", tmp_path / "found.json")
+    assert outcome.code == 1
+    assert "alarm" in outcome.out
+    assert "hour: PSI" in outcome.out
+    tree = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert tree["level"] == "alarm"
+    assert {each["name"] for each in tree["findings"]} == {"hour"}
+    assert run(*words).code == 0, "unless asked"
+    calm = run(*words, "--psi-note", "50", "--psi-alarm", "50", "--fail-on", "note")
+    assert calm.code == 0
+    assert all(len(line) <= 100 for line in outcome.out.splitlines() if "parquet" not in line)
+
+
+def test_labels_are_joined_and_written_for_other_verbs(
+    served: Path, bundle: Path, tmp_path: Path
+) -> None:
+    log, labels, joined = served / "log.parquet", served / "labels.parquet", tmp_path / "j.parquet"
+    words = ("monitor", log, "--bundle", bundle, "--labels", labels, "--resamples", "50")
+    screen = succeed(*words, "--joined", joined)
+    assert "predicted over observed" in screen
+    assert screen.splitlines()[1:] == succeed(*words).splitlines()[1:]
+    evaluated = json.loads(succeed("evaluate", bundle, joined, "--resamples", "0", "--json"))
+    rows = {(row["task"], row["metric"]): row for row in evaluated["rows"]}
+    assert rows["click", "ratio"]["rows"] == pq.read_metadata(log).num_rows
+    assert run(*words, "--joined", joined).code == 2, "it exists"
+    lone = run("monitor", log, "--bundle", bundle, "--joined", tmp_path / "k.parquet")
+    assert lone.error["hint"] == "Give --labels TABLE and --bundle FOLDER."
+
+
+def test_a_page_and_a_reference_log(served: Path, tmp_path: Path) -> None:
+    log, page = served / "log.parquet", tmp_path / "page.html"
+    screen = succeed("monitor", log, "--reference", log, "--out", page)
+    assert f"wrote {page}" in screen
+    assert "Nothing moved beyond chance" in page.read_text(encoding="utf-8")
+    refused = run("monitor", log)
+    assert refused.code == 2
+    assert "--reference" in refused.error["hint"]

@@ -1,0 +1,274 @@
+"""Logs against a reference: quiet without a change, loud with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from polyrank.bundle import Profile
+from polyrank.errors import ConfigError, DataError
+from polyrank.monitoring import Thresholds, Watched, watch
+from polyrank.monitoring.page import composed, write_page
+from polyrank.monitoring.reading import Seen, read
+from polyrank.monitoring.volume import Counting
+from polyrank.monitoring.watch import _changes, _pairs
+from polyrank.schema import parse
+from polyrank.scoring.profiles import profile_of
+from tests.monitoring import worlds
+
+
+def told(found: Watched) -> set[tuple[str, str]]:
+    return {(each.what, each.name) for each in found.findings}
+
+
+def flags(profile: Profile, seen: Seen) -> tuple[bool, bool]:
+    """Whether anything is called a change, and whether PSI alone would say so."""
+    _, pairs = _pairs(profile, seen, worlds.bundle())
+    drifts, rises = _changes(pairs, Thresholds(), too_few=False)
+    levels = [*(drift.level for drift in drifts), *(each.level for each in rises)]
+    changed = set(levels) != {"quiet"}
+    return changed, any(drift.psi >= 0.25 for drift in drifts)
+
+
+def test_at_most_7_of_100_small_logs_without_a_change_are_said_to_have_one() -> None:
+    """200 logs of 40 users who are alike within; PSI by itself cries wolf in many of them."""
+    profile = profile_of(
+        worlds.few_columns(0, 400, 10), worlds.SCHEMA, on="", outputs=["predicted_click"]
+    )
+    volume = Counting(None, None, None).volume(0)
+    found = []
+    for seed in range(1, 201):
+        sample = worlds.few_columns(seed, 40, 5)
+        seen = Seen(
+            sample=sample, schema=worlds.SCHEMA, outputs=("predicted_click",), volume=volume
+        )
+        found.append(flags(profile, seen))
+    changed, naive = np.mean(found, axis=0)
+    assert changed <= 0.07
+    assert naive >= 0.2
+
+
+@pytest.mark.nightly
+def test_the_same_of_whole_logs_of_every_kind_of_column() -> None:
+    profile = worlds.bundle().profile
+    assert profile is not None
+    logs = (read(worlds.log(seed, 40, rows=5), worlds.bundle()) for seed in range(1, 201))
+    found = [flags(profile, seen) for seen in logs]
+    assert np.mean(found, axis=0)[0] <= 0.07
+
+
+PLANTED: dict[str, tuple[str, Any]] = {
+    "country": ("drift", lambda n: ["p"] * (n // 2) + ["t"] * (n - n // 2)),
+    "activity": ("drift", lambda n: np.random.default_rng(1).lognormal(1.5, 1, n)),
+    "history (length)": ("drift", None),
+    "category": ("drift", lambda n: ["c7", "c0"] * (n // 2) + ["c1"] * (n % 2)),
+    "length": ("missing", lambda n: [None, 0.1] * (n // 2) + [0.0] * (n % 2)),
+    "tags": ("drift", lambda n: [["d", "d"]] * n),
+    "vector (length)": ("drift", lambda n: pa.array([[3.0, 3.0]] * n, pa.list_(pa.float32(), 2))),
+    "surface": ("unseen", lambda n: ["kiosk", "home"] * (n // 2) + ["home"] * (n % 2)),
+    "hour": ("drift", lambda n: np.full(n, 30.0)),
+    "item": ("unseen", lambda n: np.arange(n) + 10_000),
+    "click": ("drift", None),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_drift_is_an_alarm_and_nothing_else_is(name: str) -> None:
+    what, change = PLANTED[name]
+    column = name.removesuffix(" (length)")
+    if column == "history":
+        change = lambda n: pa.array([[1] * 30] * n)  # noqa: E731
+    if column == "click":
+        column, change = "predicted_click", lambda n: np.random.default_rng(1).beta(5, 2, n)
+    found = watch(worlds.log(1, 200, **{column: change}), bundle=worlds.bundle(), resamples=0)
+    alarms = {(each.what, each.name) for each in found.findings if each.level == "alarm"}
+    assert (what, name) in alarms
+    related = {name, column, f"{column} (length)"}
+    related |= {"history"} if column == "item" else set()
+    if column == "predicted_click":
+        related |= {"click", "buy"}
+    assert {each.name for each in found.findings} <= related
+
+
+def test_a_log_like_the_reference_is_quiet_and_calibrated() -> None:
+    found = watch(worlds.log(8, 300), bundle=worlds.bundle())
+    assert (found.level, found.findings) == ("quiet", ())
+    assert found.unit == "user"
+    assert found.reference == "yesterday"
+    by_task = {row.task: row for row in found.calibration}
+    assert set(by_task) == {"click", "buy"}
+    for row in by_task.values():
+        assert row.lower < 1 < row.upper
+        assert row.ece_lower <= row.ece <= row.ece_upper
+    clicks = worlds.log(8, 300)["click"].to_numpy().sum()
+    assert by_task["buy"].rows == by_task["click"].positives == clicks
+    told = "ids that come and go, of which only rates are compared: history, item"
+    assert found.notes == (told,)
+    assert not found.reaches("note")
+    assert found.reaches("quiet")
+
+
+def test_predictions_that_are_too_high_are_an_alarm() -> None:
+    log = worlds.log(8, 300)
+    place = log.schema.get_field_index("predicted_buy")
+    high = log.set_column(place, "predicted_buy", pa.array(np.full(log.num_rows, 0.45)))
+    found = watch(high, bundle=worlds.bundle())
+    assert ("calibration", "buy") in told(found)
+    assert ("calibration", "click") not in told(found)
+    wide = watch(high, bundle=worlds.bundle(), thresholds=Thresholds(ratio_margin=1.0))
+    assert ("calibration", "buy") not in told(wide)
+    few = watch(high.slice(0, 40), bundle=worlds.bundle())
+    assert ("calibration", "buy") not in told(few)
+    assert {row.reason for row in few.calibration} == {"too few to judge by"}
+    assert few.notes[0].startswith("only ")
+
+
+@pytest.mark.nightly
+def test_calibration_alarms_by_chance_are_as_rare() -> None:
+    """120 small logs whose predictions are right: a margin of 0 leaves chance alone."""
+    limits = Thresholds(ratio_margin=0.0)
+    alarms = 0
+    for seed in range(1, 121):
+        log = worlds.log(seed, 60, rows=6).select(["user", "click", "predicted_click"])
+        found = watch(log, bundle=worlds.bundle(), reference=log, thresholds=limits, resamples=60)
+        alarms += any(row.level == "alarm" for row in found.calibration)
+    assert alarms <= 12
+
+
+def test_a_reference_log_stands_instead_of_the_profile() -> None:
+    before, after = worlds.log(4, 200), worlds.log(5, 200, hour=lambda n: np.full(n, 3.0))
+    old = dataclasses.replace(worlds.bundle(), profile=None)
+    found = watch(after, bundle=old, reference=before, resamples=0)
+    assert told(found) == {("drift", "hour")}
+    assert found.reference == "a table"
+    with pytest.raises(ConfigError, match="holds no profile.*Give --reference"):
+        watch(after, bundle=old)
+    with pytest.raises(ConfigError, match="nothing to compare the log with"):
+        watch(after)
+
+
+def test_without_a_bundle_types_tell_columns_apart() -> None:
+    before, after = worlds.log(4, 200), worlds.log(5, 200, surface=lambda n: ["home"] * n)
+    names = ["hour", "surface", "tags", "vector", "predicted_click"]
+    found = watch(after.select(names), reference=before.select(names))
+    assert told(found) == {("drift", "surface")}
+    assert {each.name for each in found.drifts} == {
+        "hour",
+        "surface",
+        "tags (length)",
+        "vector (length)",
+        "click",
+    }
+
+
+def test_what_the_log_lacks_is_told() -> None:
+    log = worlds.log(6, 100).select(["user", "hour", "item", "history"])
+    found = watch(log, bundle=worlds.bundle())
+    assert {each.name for each in found.drifts} == {"hour", "history (length)"}
+    assert found.calibration == ()
+    assert any("not in the log: country" in note for note in found.notes)
+    assert any("no predictions in the log of: click, buy" in note for note in found.notes)
+
+
+def test_a_history_without_the_ids_it_shares_is_left_out() -> None:
+    found = watch(worlds.log(6, 100).select(["user", "history", "hour"]), bundle=worlds.bundle())
+    assert {each.name for each in found.drifts} == {"hour"}
+
+
+def test_a_log_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        watch(worlds.log(1, 5).slice(0, 0), bundle=worlds.bundle())
+    with pytest.raises(DataError, match="the log has no rows"):
+        watch(worlds.log(1, 5).slice(0, 0), reference=worlds.log(1, 5))
+
+
+def served(seed: int, requests: int, degraded: int) -> pa.Table:
+    """A prediction log: one request in ``degraded`` answered with less."""
+    log = worlds.log(seed, requests)
+    request_N = np.arange(log.num_rows) // 10
+    lacking = ["features:timeout,engine" if r % degraded == 0 else None for r in request_N]
+    stamps = pa.array(request_N * 1_000_000, pa.timestamp("us", "UTC"))
+    added = {
+        "served_request": [f"r-{r}" for r in request_N],
+        "served_at": stamps,
+        "served_degraded": pa.array(lacking, pa.large_string()),
+        "served_model": ["feed"] * log.num_rows,
+        "served_version": ["new" if r % 4 == 0 else "old" for r in request_N],
+        "served_value_version": pa.array([1] * log.num_rows, pa.int64()),
+        "served_profile": pa.nulls(log.num_rows, pa.large_string()),
+    }
+    for name, column in added.items():
+        log = log.append_column(name, pa.array(column) if isinstance(column, list) else column)
+    return log
+
+
+def test_volume_versions_and_degraded_requests() -> None:
+    log = served(1, 40, degraded=8)
+    requests = (log.num_rows + 9) // 10
+    found = watch([log.slice(0, 105), log.slice(105)], bundle=worlds.bundle(), resamples=0)
+    volume = found.volume
+    assert (volume.rows, volume.requests, volume.users) == (log.num_rows, requests, 40)
+    assert str(volume.first).startswith("1970-01-01 00:00:00")
+    lacking = (requests + 7) // 8
+    assert volume.degraded == {"": lacking, "engine": lacking, "features:timeout": lacking}
+    assert volume.degraded_share == lacking / requests
+    new = (requests + 3) // 4
+    assert [(each.version, each.requests) for each in volume.versions] == [
+        ("old", requests - new),
+        ("new", new),
+    ]
+    assert ("degraded", "requests") in told(found)
+    quiet = watch(served(1, 40, degraded=10_000), bundle=worlds.bundle(), resamples=0)
+    assert quiet.volume.degraded == {"": 1, "engine": 1, "features:timeout": 1}
+
+
+def test_labels_of_another_table_are_joined() -> None:
+    log = worlds.log(3, 100)
+    keys = pa.array([f"{i}" for i in range(log.num_rows)])
+    log = log.set_column(log.schema.get_field_index("request"), "request", keys)
+    labels = log.select(["request", "item", "click", "buy"])
+    bare = log.drop_columns(["click", "buy"])
+    found = watch(bare, bundle=worlds.bundle(), labels=labels)
+    assert found.calibration == watch(log, bundle=worlds.bundle()).calibration
+    assert len(found.calibration) == 2
+    with pytest.raises(ConfigError, match="no bundle is given"):
+        watch(bare, reference=bare, labels=labels)
+
+
+def test_all_of_it_as_strict_json() -> None:
+    found = watch(served(2, 60, degraded=10), bundle=worlds.bundle(), resamples=40)
+
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    tree = json.loads(found.to_json(), parse_constant=refuse)
+    assert tree["level"] == found.level
+    assert tree["volume"]["requests"] == found.volume.requests
+    assert {each["name"] for each in tree["drifts"]} == {each.name for each in found.drifts}
+    assert tree["thresholds"]["psi_alarm"] == 0.25
+
+
+def test_the_page_shows_a_figure_for_each_column_that_drifts(tmp_path: Path) -> None:
+    found = watch(
+        worlds.log(1, 200, hour=lambda n: np.full(n, 30.0)), bundle=worlds.bundle(), resamples=40
+    )
+    page = composed(found)
+    assert [figure.title for figure in page.figures()] == ["hour"]
+    assert page.tone == "bad"
+    write_page(found, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "1 alarm and 0 notes" in text
+    quiet = composed(watch(worlds.log(8, 300), bundle=worlds.bundle(), resamples=0))
+    assert (quiet.tone, quiet.figures()) == ("good", [])
+
+
+@pytest.mark.parametrize("name", ["psi", "rate", "degraded"])
+def test_notes_come_before_alarms(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}_note` must be at most"):
+        parse(Thresholds, {f"{name}_note": 0.5, f"{name}_alarm": 0.1})
