@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -100,6 +101,18 @@ def test_one_seed_only_warns(tree: Tree) -> None:
     asked = tree["settings"] | {"remedies": "auto"}
     unread = page_of(warned(tree, "like") | {"settings": asked})
     assert "one seed gives no verdict" in prose(unread, "What to do")
+
+
+def test_tasks_and_parts_stand_in_their_own_order(tree: Tree) -> None:
+    """However JSON sorts them."""
+    changed = copy.deepcopy(tree)
+    own = changed["evidence"][0]["found"]
+    own["reliability"] = dict(reversed(own["reliability"].items()))
+    page = page_of(changed)
+    order = dict.fromkeys(row["task"] for row in rows(figures(page)["reliability"]))
+    assert [*order] == [*TASKS]
+    (labels,) = (one for one in tables(page) if one.headings[1].title == "Part")
+    assert [row[1] for row in labels.rows][:3] == ["train", "validation", "test"]
 
 
 def test_slices_stand_in_the_order_of_their_numbers(tree: Tree) -> None:

@@ -9,6 +9,8 @@ from polyrank.audit.page.words import whole
 from polyrank.pages import Block, Column, Prose, Table, TaskColors, number, percent
 from polyrank.pages.blocks import Cell
 
+PARTS = ("train", "validation", "test")
+
 
 def labels(found: LabelEvidence, colors: TaskColors) -> list[Block]:
     """Counts, then correlations."""
@@ -19,8 +21,8 @@ def _counts(found: LabelEvidence, colors: TaskColors) -> Table:
     table: list[list[Cell]] = [
         [colors.cell(task), part, own.rows, own.share, own.positives, own.mean]
         for task in colors.tasks
-        for part, counts in found.counts.items()
-        if (own := counts.get(task)) is not None
+        for part in PARTS
+        if (own := found.counts.get(part, {}).get(task)) is not None
     ]
     columns: list[str | Column] = [
         "Task",

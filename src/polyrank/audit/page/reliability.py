@@ -14,7 +14,8 @@ _FIELDS = ("task", "when", "rows", "prediction", "label", "low", "high")
 
 
 def reliability(found: Mapping[str, Reliability], colors: TaskColors) -> list[Block]:
-    """Diagrams and a table, or a sentence on why there are none."""
+    """Diagrams and a table in the order of the schema, or a sentence on why there are none."""
+    found = {task: found[task] for task in colors.tasks if task in found}
     table = [
         row
         for task, own in found.items()
