@@ -107,7 +107,8 @@ class Provider:
         for side in self._sides:
             if tables is not None and side.name not in tables:
                 continue
-            lacking = [name for name in side.columns if name not in table.column_names]
+            there = table.column_names
+            lacking = [name for name in side.columns if name not in there]
             if not lacking:
                 continue
             ids, row_N = _distinct(side.keys_in(table))
@@ -118,9 +119,8 @@ class Provider:
             found = fetched.table.select(lacking)
             if len(ids) < len(row_N):  # else each row has an id of its own, in this order
                 found = found.take(pa.array(row_N, mask=row_N < 0))
-            given = table.schema
-            for name in lacking:
-                table = table.append_column(name, side.agreeing(name, found.column(name), given))
+            added = [side.agreeing(name, found.column(name), table.schema) for name in lacking]
+            table = pa.Table.from_arrays([*table.columns, *added], names=[*there, *lacking])
         return Completed(table, known, degraded)
 
     def counts(self) -> dict[str, Counts]:

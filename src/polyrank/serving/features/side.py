@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyrank.data.arrays import is_text, plain, plain_type
+from polyrank.data.arrays import is_text, plain_type
 from polyrank.data.casts import cast
 from polyrank.data.roles import Use, feature_uses, gather
 from polyrank.data.types import canonical, refusal
@@ -40,9 +40,16 @@ class Side:
         self._on = side.on
         self._key = side.key
         self._key_type = columns.field(side.key).type
+        uses = gather(schema, [feature_uses(schema, bias=False)])
+        self._split = {
+            name: uses[name].shares
+            for name in self.columns
+            if name in uses and "joined_ids" in uses[name].roles
+        }
+        """Columns of lists split from text, and whose ids they share, if anybody's."""
         own = {side.on: [Use("id", f"key of table {side.name!r}")]}
         self._kinds = kinds
-        self._wanted = gather(schema, [feature_uses(schema, bias=False), own])
+        self._ids = gather(schema, [feature_uses(schema, bias=False), own])[side.on]
 
     def keys_in(self, table: pa.Table) -> Any:
         """(N,) The ids that rows are looked up by, null where there is none.
@@ -58,7 +65,7 @@ class Side:
                 where="candidates",
                 hint=suggest(self._on, table.column_names),
             )
-        column, wanted = table.column(self._on), self._wanted[self._on]
+        column, wanted = table.column(self._on), self._ids
         for use in wanted.uses:
             if (reason := refusal(use, column.type)) is not None:
                 raise DataError(f"column {self._on!r} {reason[0]}", hint=reason[1])
@@ -80,15 +87,13 @@ class Side:
             column: As the table has it.
             given: Names and types of the request's columns.
         """
-        column, wanted = plain(column), self._wanted.get(name)
-        if wanted is None or "joined_ids" not in wanted.roles or column.type == _TEXT_LISTS:
+        shared = self._split.get(name)
+        if shared is None or column.type == _TEXT_LISTS or not self._is_text(shared, given):
             return column
-        return column.cast(_TEXT_LISTS) if self._is_text(wanted.shares, given) else column
+        return column.cast(_TEXT_LISTS)
 
-    def _is_text(self, shared: str | None, given: Any) -> bool:
+    def _is_text(self, shared: str, given: Any) -> bool:
         """Whether a column of ids holds text, as far as can be known."""
-        if shared is None:
-            return False
         if shared in self._kinds:
             return is_text(self._kinds[shared])
         return shared in given.names and is_text(plain_type(given.field(shared).type))
