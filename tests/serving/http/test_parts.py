@@ -12,6 +12,7 @@ import posixpath
 import random
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,6 +28,7 @@ from polyrank.serving.errors import RequestError
 from polyrank.serving.http import AccessLog, Finished, Guard, Limits
 from polyrank.serving.http.access_log import line_of
 from polyrank.serving.http.admission import Budget, Crowded, Gate
+from polyrank.serving.http.answer import Answer
 from polyrank.serving.http.encodings import PIECE, accepts_gzip, decoded, decoder_of, gzipped
 from polyrank.serving.http.rates import Rates
 from polyrank.serving.http.sockets import affordable_connections
@@ -370,32 +372,58 @@ def test_a_server_that_stops_in_the_middle_is_told_to_the_client_and_frees_the_p
         assert json.loads(messages[1]["body"]) == {"error": "the server is shutting down"}
 
 
-def test_a_turn_that_comes_in_the_moment_of_leaving_is_passed_on() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["go"].wait()
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
+async def when_told(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope["go"].wait()
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
 
-    async def day() -> None:
-        guard = Guard(app, Limits(max_requests=1, queue_length=1))
+
+async def nowhere(message: Message) -> None:
+    return
+
+
+async def ticks(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "gone"])
+def test_a_turn_that_comes_in_the_moment_of_leaving_is_passed_on(how: str) -> None:
+    """Whoever waits is called away at each tick of the loop around the one its turn comes at."""
+    finished: list[Finished] = []
+
+    async def day(go_at: int, away_at: int) -> None:
+        guard = Guard(when_told, Limits(max_requests=1, queue_length=1), report=finished.append)
         go = asyncio.Event()
 
-        async def send(message: Message) -> None:
-            return
+        async def away() -> Message:
+            await ticks(away_at if how == "gone" else 1_000)
+            return {"type": "http.disconnect"}
 
-        first = asyncio.ensure_future(guard(http_scope(go=go), quiet, send))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        second = asyncio.ensure_future(guard(http_scope(go=go), quiet, send))
-        for ticks in range(12):
-            await asyncio.sleep(0)
-            if ticks == 5:
-                go.set()
-        second.cancel()
-        await asyncio.gather(first, second)
+        headers = [(b"host", b"test")]
+        first = asyncio.ensure_future(guard(http_scope(go=go), quiet, nowhere))
+        await ticks(3)
+        second = asyncio.ensure_future(guard(http_scope(go=go, headers=headers), away, nowhere))
+        asyncio.get_running_loop().call_later(0, asyncio.ensure_future, _set(go, ticks(go_at)))
+        await ticks(away_at)
+        if how == "cancelled":
+            second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
         assert (guard.gate.busy, guard.gate.waiting) == (0, 0)
 
-    asyncio.run(day())
+    async def days() -> None:
+        for go_at in range(6):
+            for away_at in range(14):
+                await day(go_at, away_at)
+
+    asyncio.run(days())
+    told = {each.status for each in finished}
+    assert told == {204, {"cancelled": 503, "gone": 499}[how]}
+
+
+async def _set(event: asyncio.Event, after: Coroutine[Any, Any, None]) -> None:
+    await after
+    event.set()
 
 
 def test_what_an_app_says_after_its_refusal_is_not_sent() -> None:
@@ -416,6 +444,27 @@ def test_what_an_app_says_after_its_refusal_is_not_sent() -> None:
     assert [message.get("status") for message in said] == [504, None]
     asyncio.run(Guard(late)(http_scope(), quiet, send))
     assert said[-1]["body"] == b"late"
+
+
+def test_an_answer_that_is_still_being_compressed_at_the_deadline_is_not_sent_as_well() -> None:
+    said: list[Message] = []
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    async def day() -> None:
+        answer = Answer(send, gzip_from=1)
+        kind = [(b"content-type", b"text/plain")]
+        await answer.send({"type": "http.response.start", "status": 200, "headers": kind})
+        body = {"type": "http.response.body", "body": b"x" * 10 * PIECE}
+        packing = asyncio.ensure_future(answer.send(body))
+        await asyncio.sleep(0)
+        await answer.refuse(RequestError(504, "too late"))
+        await packing
+
+    asyncio.run(day())
+    assert [message.get("status") for message in said] == [504, None]
+    assert said[1]["body"] == b'{"error":"too late"}'
 
 
 def test_the_access_log_keeps_out_of_the_way_of_other_loggers() -> None:

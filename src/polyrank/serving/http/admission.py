@@ -26,6 +26,10 @@ class Crowded(Exception):
     """Every place is taken and so is the queue."""
 
 
+class Abandoned(Exception):
+    """Whoever waited has no reason to wait any more."""
+
+
 class Gate:
     """A bounded number of places and a bounded queue in front of them, first come first served.
 
@@ -52,24 +56,33 @@ class Gate:
         """Whether one more would be turned away."""
         return self.busy >= self.places and len(self._line) >= self.queue
 
-    async def enter(self, deadline: Deadline) -> None:
-        """Takes a place, waiting for it in the queue.
+    async def enter(
+        self, deadline: Deadline, *, unless: asyncio.Future[None] | None = None
+    ) -> None:
+        """Takes a place, waiting for it in the queue; no place is held where it raises.
+
+        Args:
+            deadline: Of waiting.
+            unless: What ends the waiting when it is done.
 
         Raises:
             Crowded: At once, where the queue is full.
-            TimeoutError: At the deadline; no place is held then.
+            TimeoutError: At the deadline.
+            Abandoned: When ``unless`` is done.
         """
         if self.crowded:
             raise Crowded
         if self.busy < self.places:
             self.busy += 1
             return
-        turn = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
+        if unless is not None:
+            unless.add_done_callback(lambda _: _abandon(turn))
         try:
             async with asyncio.timeout(deadline.remaining()):
                 await turn
-        except (asyncio.CancelledError, TimeoutError):
+        except (asyncio.CancelledError, TimeoutError, Abandoned):
             self._give_up(turn)
             raise
 
@@ -85,8 +98,13 @@ class Gate:
     def _give_up(self, turn: asyncio.Future[None]) -> None:
         if turn in self._line:
             self._line.remove(turn)
-        elif not turn.cancelled():
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
             self.leave()
+
+
+def _abandon(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(Abandoned())
 
 
 class Budget:

@@ -88,6 +88,8 @@ class Answer:
             if not more and self._worth_packing(body, headers):
                 body = await gzipped(body)
                 headers = _packed(headers, len(body))
+                if self._sealed:
+                    return
             await self._begin(start["status"], headers)
         if self._restated is None:
             await self._piece(body, more=more)

@@ -10,7 +10,7 @@ import time
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from polyrank.serving.errors import RequestError
-from polyrank.serving.http.admission import Budget, Crowded, Gate
+from polyrank.serving.http.admission import Abandoned, Budget, Crowded, Gate
 from polyrank.serving.http.exchange import ClientGone, Exchange
 from polyrank.serving.http.failures import Headers, busy
 from polyrank.serving.http.finished import Report, unreported
@@ -53,6 +53,7 @@ class Guard:
         self.report = report
         self.gate = Gate(self.limits.max_requests, self.limits.queue_length)
         self.budget = Budget(self.limits.max_buffered_bytes)
+        self.num_cut = 0
         self.startup_error: Exception | None = None
         self._exempt = frozenset(path.encode() for path in exempt)
         self._hosts = frozenset(host.lower() for host in self.limits.allowed_hosts)
@@ -82,6 +83,7 @@ class Guard:
         except ClientGone:
             exchange.gone = True
         except asyncio.CancelledError:
+            self.num_cut += 1
             await self._refuse(exchange, busy("the server is shutting down"))
         except Exception:
             log.exception("request %s failed", exchange.request_id)
@@ -155,21 +157,13 @@ class Guard:
 
     async def _queue(self, exchange: Exchange) -> None:
         """Waits for a place, or for the client to lose patience."""
-        turn = asyncio.ensure_future(self.gate.enter(exchange.deadline))
         left = asyncio.ensure_future(exchange.left())
-        entered = False
         try:
-            await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
-                raise ClientGone
-            turn.result()
-            entered = True
+            await self.gate.enter(exchange.deadline, unless=left)
+        except Abandoned:
+            raise ClientGone from None
         finally:
-            turn.cancel()
             left.cancel()
-            outcome, _ = await asyncio.gather(turn, left, return_exceptions=True)
-            if outcome is None and not entered:
-                self.gate.leave()
 
     async def _in_time(self, exchange: Exchange) -> None:
         """Lets the app work; past the deadline the client is told, the place is kept till it ends.
@@ -179,16 +173,20 @@ class Guard:
         if exchange.deadline.expired():
             raise RequestError(504, "the deadline passed while the request waited")
         await exchange.decode()
-        work = asyncio.ensure_future(self._ask(exchange))
+        loop, late = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+        timer = loop.call_later(
+            exchange.deadline.remaining(),
+            lambda: late.append(loop.create_task(self._too_late(exchange))),
+        )
         try:
-            done, _ = await asyncio.wait({work}, timeout=exchange.deadline.remaining())
-            if not done:
-                late = RequestError(504, "the deadline passed while the answer was computed")
-                await self._refuse(exchange, late)
-            await work
+            await self._ask(exchange)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            timer.cancel()
+            await asyncio.gather(*late)
+
+    async def _too_late(self, exchange: Exchange) -> None:
+        error = RequestError(504, "the deadline passed while the answer was computed")
+        await self._refuse(exchange, error)
 
     async def _ask(self, exchange: Exchange) -> None:
         exchange.answer.headers = self._own_headers(exchange)

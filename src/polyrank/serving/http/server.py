@@ -51,7 +51,6 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.guard = guard
-        self.num_cut = 0
         self._grace = Deadline.never()
         self._quiet = Deadline.within(0.0)
         limits = guard.limits
@@ -87,7 +86,6 @@ class Server(uvicorn.Server):
         self.guard.readiness.leave()
         await self._accept_the_last(sockets or [])
         await super().shutdown(sockets)
-        self.num_cut = len(self.server_state.tasks)
 
     async def _accept_the_last(self, sockets: list[socket.socket]) -> None:
         """Takes in who has connected already: closing a listening socket would reset them."""
@@ -110,8 +108,8 @@ class Server(uvicorn.Server):
     def ended(self) -> int:
         """The exit code, once nothing runs any more."""
         self._last_resort.cancel()
-        log.info("ended, requests cut: %d", self.num_cut)
-        return CUT if self.num_cut else 0
+        log.info("ended, requests cut: %d", self.guard.num_cut)
+        return CUT if self.guard.num_cut else 0
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """What the event loop stumbled over, such as a lack of file descriptors, now and then."""
