@@ -18,7 +18,7 @@ from polyrank.monitoring.page import composed, write_page
 from polyrank.monitoring.reading import Seen, read
 from polyrank.monitoring.volume import Counting
 from polyrank.monitoring.watch import _changes, _pairs
-from polyrank.schema import parse
+from polyrank.schema import Binary, Duration, Keys, Maturity, parse
 from polyrank.scoring.profiles import profile_of
 from tests.monitoring import worlds
 
@@ -127,6 +127,50 @@ def test_predictions_that_are_too_high_are_an_alarm() -> None:
     assert ("calibration", "buy") not in told(few)
     assert {row.reason for row in few.calibration} == {"too few to judge by"}
     assert few.notes[0].startswith("only ")
+
+
+def test_each_label_is_judged_where_it_means_something() -> None:
+    """Durations that were seen to their end within clicks, and late labels once they are known."""
+    late = Maturity(event_time="came_at", window=10, observed_until=0)
+    tasks = (
+        Binary(name="click"),
+        Duration(name="watch", within="click", censored="cut"),
+        Binary(name="late", maturity=late),
+    )
+    keys = Keys(user="user", item="item", request="request", time="at", weight="mass")
+    changes = {"tasks": tasks, "keys": keys}
+    schema = worlds.SCHEMA.model_copy(update=changes)
+    bundle = dataclasses.replace(worlds.bundle(), schema=schema)
+    log = worlds.log(8, 60)
+    size = log.num_rows
+    at_N, cut_N = np.arange(size), np.arange(size) % 3 == 0
+    click_N, mass_N = log["click"].to_numpy(), 1.0 + np.arange(size) % 2
+    added = {
+        "at": at_N,
+        "mass": mass_N,
+        "watch": np.where(click_N == 1, 2.0, 0.0),
+        "cut": cut_N.astype(int),
+        "predicted_watch": np.full(size, 3.0),
+        "late": np.arange(size) % 4 == 0,
+        "came_at": pa.array(at_N + 5, mask=at_N % 4 != 0),
+        "predicted_late": pa.array(np.full(size, 0.5), mask=at_N == 8),
+    }
+    for name, column in added.items():
+        log = log.append_column(name, pa.array(column))
+    found = watch(log, bundle=bundle, observed_until=109, resamples=0)
+    by_task = {row.task: row for row in found.calibration}
+    assert by_task["watch"].rows == (click_N.astype(bool) & ~cut_N).sum()
+    assert by_task["watch"].ratio == pytest.approx(1.5)
+    assert (by_task["watch"].level, by_task["watch"].positives) == ("quiet", None)
+    known_N = (at_N <= 99) & (at_N != 8)
+    ones_N = known_N & (at_N % 4 == 0)
+    assert by_task["late"].rows == known_N.sum()
+    by_hand = 0.5 * mass_N[known_N].sum() / mass_N[ones_N].sum()
+    assert by_task["late"].ratio == pytest.approx(by_hand)
+    assert by_task["late"].level == "quiet", "without intervals nothing is an alarm"
+    young = {row.task: row for row in watch(log, bundle=bundle, resamples=0).calibration}
+    assert young["late"].rows == 0
+    assert young["late"].reason is not None
 
 
 @pytest.mark.nightly

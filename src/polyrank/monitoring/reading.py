@@ -20,7 +20,7 @@ from polyrank.data.hashing import hash_column
 from polyrank.data.made import with_made
 from polyrank.data.observed import settled_codes
 from polyrank.evaluation import NO_GROUP, Observations
-from polyrank.monitoring.part_schema import left_out, readable
+from polyrank.monitoring.part_schema import cut_at, left_out, readable
 from polyrank.monitoring.volume import AT, BY, DEGRADED, REQUEST, Counting, Volume
 from polyrank.schema import Duration, Schema, Task
 from polyrank.scoring import PREFIX, SCORE
@@ -51,19 +51,23 @@ class Seen:
     """Those that do."""
 
 
-def read(log: Any, bundle: Bundle | None = None) -> Seen:
+def read(log: Any, bundle: Bundle | None = None, observed_until: int | str | None = None) -> Seen:
     """Read a log.
 
     Args:
         log: A path, glob, folder or Arrow-compatible table.
         bundle: Says what its columns mean; null: their types alone say.
+        observed_until: When the labels were looked at, of tasks whose labels come late; null: when
+            the training log was cut.
 
     Raises:
         ConfigError: Nothing is there.
         DataError: It cannot be read.
     """
     source = open_log(log)
-    return _by_types(source) if bundle is None else _by_schema(source, bundle)
+    if bundle is None:
+        return _by_types(source)
+    return _by_schema(source, bundle, cut_at(bundle.schema, observed_until))
 
 
 def _by_types(source: Source) -> Seen:
@@ -77,13 +81,13 @@ def _by_types(source: Source) -> Seen:
     )
 
 
-def _by_schema(source: Source, bundle: Bundle) -> Seen:
-    given, keys = source.schema().names, bundle.schema.keys
-    schema = readable(bundle.schema, given, bundle.tables, labels=True)
+def _by_schema(source: Source, bundle: Bundle, whole: Schema) -> Seen:
+    given, keys = source.schema().names, whole.keys
+    schema = readable(whole, given, bundle.tables, labels=True)
     outputs = outputs_in(given)
     labelled = [task for task in schema.tasks if PREFIX + task.name in outputs]
     if not labelled:
-        schema = readable(bundle.schema, given, bundle.tables, labels=False)
+        schema = readable(whole, given, bundle.tables, labels=False)
     known = [keys.user, keys.request, keys.time]
     extra = [name for name in (*known, REQUEST, AT, DEGRADED, *BY, *outputs) if name in given]
     reader = Reader(
@@ -105,7 +109,7 @@ def _by_schema(source: Source, bundle: Bundle) -> Seen:
         schema=schema,
         outputs=outputs,
         volume=counting.volume(refused=reader.ledger.quarantined),
-        absent=left_out(bundle.schema, schema),
+        absent=left_out(whole, schema),
         observations=gathered.observations(),
         tasks=tuple(labelled),
     )

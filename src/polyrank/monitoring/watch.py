@@ -38,6 +38,7 @@ def watch(
     bundle: Bundle | None = None,
     reference: Any = None,
     labels: Any = None,
+    observed_until: int | str | None = None,
     thresholds: Thresholds | None = None,
     resamples: int = 200,
 ) -> Watched:
@@ -51,6 +52,8 @@ def watch(
         reference: Another log to compare with, instead of the bundle's validation rows.
         labels: A table of labels that the log lacks, matched by request and item; see
             ``join_labels``.
+        observed_until: As in ``Maturity``: when the labels were looked at, of tasks whose labels
+            come late; null: when the training log was cut, so that no later row has a label.
         thresholds: When a change is worth telling.
         resamples: Bootstrap draws of the intervals of calibration.
 
@@ -70,9 +73,9 @@ def watch(
         log = list(join_labels(log, labels, bundle.schema))
     if reference is None:
         profile = _profile(bundle)
-        now = read(log, bundle)
+        now = read(log, bundle, observed_until)
     else:
-        before, now = read(reference, bundle), read(log, bundle)
+        before, now = read(reference, bundle), read(log, bundle, observed_until)
         profile = _profiled(before, bundle, _told(reference))
     if now.sample is None:
         raise DataError("the log has no rows", where=on)
