@@ -75,14 +75,16 @@ def report_faults(schema: Schema, config: EvaluationConfig) -> Iterator[tuple[st
     value = {task: np.zeros(1) for task in schema.task_names}
     unobserved = {task: np.zeros(1, dtype=np.bool_) for task in schema.task_names}
     nothing = Observations(predictions=value, labels=value, masks=unobserved)
-    asked = [([name], 0) for name in dict.fromkeys(config.metrics)]
-    whole = list(config.metrics)
     faults = []
-    for metrics, resamples in [*asked, (None, config.resamples)]:
+    for name in dict.fromkeys(config.metrics):
         try:
-            evaluate(nothing, schema.tasks, metrics=metrics, resamples=resamples)
+            evaluate(nothing, schema.tasks, metrics=[name], resamples=0)
         except ConfigError as error:
-            faults.append(("resamples" if metrics is None else "metrics", str(error)))
-    if len(set(whole)) < len(whole):
+            faults.append(("metrics", str(error)))
+    try:
+        evaluate(nothing, (), resamples=config.resamples)
+    except ConfigError as error:
+        faults.append(("resamples", str(error)))
+    if len(set(config.metrics)) < len(config.metrics):
         faults.append(("metrics", "a metric is given twice. Leave one out"))
     return ((f"evaluation.{key}", message) for key, message in faults)
