@@ -143,7 +143,7 @@ def _plan(arrays: Mapping[str, Array], finite: bool) -> tuple[bytes, list[Array]
 def _render_header(header: dict[str, object]) -> bytes:
     import json
 
-    jsonio.dumps(header)
+    jsonio.dumps(dict.fromkeys(header))  # Only a name can be wrong.
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(header) > MAX_TENSORS or len(text) > MAX_ARRAYS_HEADER_BYTES or _METADATA in header:
