@@ -106,9 +106,7 @@ class BySide:
             lengths_B = own.lengths_B
             if self._spreads(column):
                 lengths_B = lengths_B.index_select(0, self._x.user_row_N)
-            pooled.append(
-                torch.cat([pooled_BD, length_column(lengths_B.to(pooled_BD.dtype), column)], dim=1)
-            )
+            pooled.append(torch.cat([pooled_BD, _length(lengths_B, column)], dim=1))
         return pooled
 
     def _spreads(self, column: RaggedColumn) -> bool:
@@ -140,6 +138,14 @@ class BySide:
         ids = self._x.user_ids_RF if of_user else self._x.ids_NF
         assert ids is not None, "attention asks from an id column"
         return self._embed(ids.select(1, place)), of_user
+
+
+def _length(lengths_B: Tensor, column: RaggedColumn) -> Tensor:
+    """As ``length_column``, read off those of all lengths: a runtime's logarithm may give another
+    last bit at the end of a vector than within it."""
+    every_L = torch.arange(column.max_length + 1, device=lengths_B.device, dtype=torch.float32)
+    places_B = lengths_B.clamp(max=column.max_length)
+    return length_column(every_L, column).index_select(0, places_B)
 
 
 def _mean(values_VD: Tensor, lengths_B: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import time
 from typing import Literal
 
 from polyrank.bundle import Bundle
+from polyrank.data import Batch
 from polyrank.errors import ConfigError
 from polyrank.scoring.engines.base import Engine, UserRows
 from polyrank.scoring.engines.compiled import CompiledEngine
@@ -25,6 +26,8 @@ PRECISIONS: dict[str, tuple[Precision, ...]] = {
     "compiled": ("fp32", "bf16"),
 }
 """Those that an engine has. Only fp32 ranks as the bundle was evaluated; see ``export.parity``."""
+CALIBRATED_ON = 2000
+"""Made-up rows, where none are recorded."""
 ROWS, TURNS = 200, 5
 """How many made-up candidates of one user are scored, and how often, to tell which is faster."""
 
@@ -35,6 +38,7 @@ def choose(
     *,
     precision: Precision = "fp32",
     threads: int | None = None,
+    rows: Batch | None = None,
 ) -> Engine:
     """An engine for a bundle.
 
@@ -46,6 +50,7 @@ def choose(
             takes less than a second.
         precision: ``fp32``, or less: of ``compiled`` bf16, of ``onnx`` int8.
         threads: Of the engine; null: as torch.
+        rows: Recorded ones, by which int8 fixes its ranges; null: rows are made up.
 
     Raises:
         ConfigError: The engine is not installed, has no such precision, or cannot run the network.
@@ -59,13 +64,15 @@ def choose(
     if name == "auto":
         return _fastest(bundle, threads)
     if name == "onnx":
-        return _onnx(bundle, precision, threads)
+        return _onnx(bundle, precision, threads, rows)
     if name == "compiled":
         return CompiledEngine(bundle.model, inputs_of(bundle), precision=precision)
     return TorchEngine(bundle.model)
 
 
-def _onnx(bundle: Bundle, precision: Precision, threads: int | None) -> OnnxEngine:
+def _onnx(
+    bundle: Bundle, precision: Precision, threads: int | None, rows: Batch | None
+) -> OnnxEngine:
     inputs = inputs_of(bundle)
 
     def make() -> bytes:
@@ -81,7 +88,7 @@ def _onnx(bundle: Bundle, precision: Precision, threads: int | None) -> OnnxEngi
     if precision == "int8":
         from polyrank.scoring.export.int8 import quantised
 
-        rows = made_up(bundle.encoders, 2000)
+        rows = made_up(bundle.encoders, CALIBRATED_ON) if rows is None else rows
         graph = quantised(graph, bundle.model, inputs, rows)
     return OnnxEngine(bundle.model, inputs, graph, threads=threads, precision=precision)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from polyrank._version import __version__
 from polyrank.errors import ArtefactError, ConfigError, StorageError
 from polyrank.storage import commit_directory, open_committed
 
@@ -65,5 +66,5 @@ def keep_graph(version: str, kind: str, make: Callable[[], bytes]) -> bytes:
 
 
 def _place(version: str, kind: str) -> Path:
-    release = torch.__version__.split("+")[0]
-    return home() / f"{version[:32]}-{kind}-torch{release}"
+    made_by = f"{__version__}-torch{torch.__version__.split('+')[0]}"
+    return home() / f"{version[:24]}-{kind}-{made_by}"

@@ -6,6 +6,7 @@ Shapes: N rows, L logits of an output.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,8 +73,15 @@ class OnnxEngine:
         return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
 
 
-def session_of(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
+def session_of(
+    graph: bytes, threads: int | None, *, folded: Path | None = None
+) -> onnxruntime.InferenceSession:
     """A session on the CPU whose threads do not spin while they wait.
+
+    Args:
+        graph: An ONNX model.
+        threads: Null: as torch.
+        folded: Where to write the model after rewritings that any processor can run.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
@@ -89,4 +97,8 @@ def session_of(graph: bytes, threads: int | None) -> onnxruntime.InferenceSessio
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if folded is not None:
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
