@@ -512,7 +512,9 @@ def test_a_failure_of_the_app_is_told_in_our_words_and_tells_nothing(
     assert reply.status == (500 if target in ("/bug", "/silent") else int(target[-3:]))
     assert not re.search("secret|feature|Traceback|File", reply.error)
     told = capfd.readouterr().err
-    assert ("ZeroDivisionError" in told) == (target == "/bug")
+    assert ("Bug: ZeroDivisionError" in told) == (target == "/bug")
+    assert ("in bug" in told) == (target == "/bug")
+    assert "feature" not in re.sub(r"raise .*", "", told)
     assert "Exception in ASGI" not in told
 
 

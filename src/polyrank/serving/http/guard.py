@@ -26,6 +26,10 @@ ALWAYS_ANSWERED = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 _ALLOW: Headers = [(b"allow", ", ".join(METHODS).encode())]
 
 
+class Bug(Exception):
+    """An error of an app, in the log, by kind and place: its words may be a client's."""
+
+
 class Guard:
     """An ASGI app around another one, which then sees only whole, bounded requests in their turn.
 
@@ -85,8 +89,9 @@ class Guard:
         except asyncio.CancelledError:
             self.num_cut += 1
             await self._refuse(exchange, busy("the server is shutting down"))
-        except Exception:
-            log.exception("request %s failed", exchange.request_id)
+        except Exception as error:
+            unsaid = (Bug, Bug(type(error).__name__), error.__traceback__)
+            log.exception("request %s failed", exchange.request_id, exc_info=unsaid)
             await self._refuse(exchange, RequestError(500, "internal error"))
         finally:
             exchange.release()
@@ -182,7 +187,8 @@ class Guard:
             await self._ask(exchange)
         finally:
             timer.cancel()
-            await asyncio.gather(*late)
+            if late:
+                await late[0]
 
     async def _too_late(self, exchange: Exchange) -> None:
         error = RequestError(504, "the deadline passed while the answer was computed")

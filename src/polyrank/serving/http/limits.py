@@ -38,9 +38,9 @@ class Limits(BaseModel):
         after SIGTERM: ``grace_seconds`` in which requests are still taken while readiness says no,
         then ``drain_seconds`` for what was taken.
     Origins
-        ``allowed_hosts`` a request may name (all where none is given); ``content_types`` a body
-        may have, beside none at all; answers from ``gzip_from_bytes`` on are compressed for
-        clients that accept it.
+        ``allowed_hosts`` a request may name, health checks too (all where none is given);
+        ``content_types`` a body may have, beside none at all; answers from ``gzip_from_bytes``
+        on are compressed for clients that accept it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
