@@ -104,7 +104,7 @@ def _says_twice(body: bytes, pairs: int) -> bool:
 
 
 def _colons_after_quotes(body: bytes) -> int:
-    """Colons after a quote, a space or a letter before them in ASCII: a little too many."""
+    """Colons after a quote, white space or an exclamation mark: those of names, and some more."""
     count = 0
     for start in range(0, len(body), BLOCK):
         letters = np.frombuffer(memoryview(body)[start : start + BLOCK + 1], dtype=np.uint8)
