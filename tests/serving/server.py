@@ -45,8 +45,9 @@ class Server:
         return answer.json()
 
     def change(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        """As an operator."""
-        return self.ask(method, path, body, status, {"authorization": f"Bearer {TOKEN}"})
+        """As an operator, who can wait for a bundle to be tried."""
+        headers = {"authorization": f"Bearer {TOKEN}", "x-deadline-ms": "60000"}
+        return self.ask(method, path, body, status, headers)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
 from polyrank.serving.settings import ServeSettings
 
+LOG_SECONDS = 2.0
+"""For what waits to be logged, at the end."""
 TOKEN_VARIABLE = "POLYRANK_ADMIN_TOKEN"  # noqa: S105
 """The environment variable that holds the operators' token."""
 
@@ -61,7 +63,7 @@ def hosted(
         log = None
         if settings.predictions is not None:
             log = PredictionLog(settings.predictions.folder, settings.predictions)
-            stack.callback(log.close)
+            stack.callback(log.close, LOG_SECONDS)
         rankers = Rankers(settings.features, linger=settings.linger_ms / 1e3, told=metrics.passed)
         stack.callback(rankers.close)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
