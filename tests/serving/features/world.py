@@ -48,9 +48,12 @@ USER_IDS = [
     "%s'\";--",
     "*[a-z]?",
     "\r\n$5\r\n",
+    "nobody",
 ]
 """Bytes are compared, so none of these is another."""
-ITEM_IDS = [0, -1, 7, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10, 100]
+ITEM_IDS = [0, -1, 7, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 10, 100, -124]
+MISSING = ("nobody", -124)
+"""Keys of the tables that stand for missing in a log, which then has no row there."""
 ABSENT: dict[str, list[Any]] = {"users": ["b", "x" * 599, "é\0", "0"], "items": [1, 2**53 + 2, -2]}
 IDS: dict[str, list[Any]] = {"users": USER_IDS, "items": ITEM_IDS}
 
