@@ -1,0 +1,46 @@
+"""torch-rechub's MMOE through its own trainer's predict."""
+
+import sys
+import tempfile
+
+import numpy as np
+from common import BINARY, DIM, EXPERT_WIDTHS, EXPERTS, IDS, NUMERICS, TASKS, TOWER, settings
+from timing import tell, timed
+from torch_rechub.basic.features import DenseFeature, SparseFeature
+from torch_rechub.models.multi_task import MMOE
+from torch_rechub.trainers import MTLTrainer
+from torch_rechub.utils.data import DataGenerator
+
+_, sizes = settings()
+turns = int(sys.argv[4])
+features = [
+    SparseFeature(name, vocab_size=size, embed_dim=DIM)
+    for name, size in zip(IDS, sizes, strict=True)
+]
+features += [DenseFeature(name) for name in NUMERICS]
+types = ["classification"] * len(BINARY) + ["regression"]
+model = MMOE(
+    features,
+    types,
+    EXPERTS,
+    {"dims": list(EXPERT_WIDTHS)},
+    [{"dims": list(TOWER)} for _ in TASKS],
+)
+rng = np.random.default_rng(0)
+found = {}
+with tempfile.TemporaryDirectory() as folder:
+    trainer = MTLTrainer(model, types, n_epoch=1, model_path=folder)
+    for count in map(int, sys.argv[5:]):
+        x = {name: rng.integers(0, size, count) for name, size in zip(IDS, sizes, strict=True)}
+        x |= {name: rng.normal(size=count).astype(np.float32) for name in NUMERICS}
+        y = np.zeros((count, len(TASKS)), dtype=np.float32)
+
+        def predict(x=x, y=y, count=count):
+            """As a caller would: a loader of the rows, then the prediction."""
+            _, _, loader = DataGenerator(x, y).generate_dataloader(
+                x_val=x, y_val=y, x_test=x, y_test=y, batch_size=count
+            )
+            return trainer.predict(model, loader)
+
+        found[count] = timed(predict, turns)
+tell(found)
