@@ -79,6 +79,7 @@ class Crowd:
         return reply.headers.get("connection") != "close"
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.nightly)])
 def test_f9_t16_sigterm_under_load_loses_no_request(rounds: int) -> None:
     """No request that the server has seen; who connects in vain may go elsewhere."""

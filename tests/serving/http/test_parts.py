@@ -426,6 +426,26 @@ async def _set(event: asyncio.Event, after: Coroutine[Any, Any, None]) -> None:
     event.set()
 
 
+def test_f6_what_expired_while_the_loop_was_busy_is_not_computed() -> None:
+    asked: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope)
+
+    async def busy() -> Message:
+        time.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    said: list[Message] = []
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    headers = [(b"host", b"test"), (b"content-length", b"1"), (b"x-deadline-ms", b"5")]
+    asyncio.run(Guard(app)(http_scope(headers=headers), busy, send))
+    assert (said[0]["status"], asked) == (504, [])
+
+
 def test_what_an_app_says_after_its_refusal_is_not_sent() -> None:
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
         assert (await receive())["body"] == b""
