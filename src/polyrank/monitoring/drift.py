@@ -25,6 +25,7 @@ from polyrank.monitoring.thresholds import LEVELS, Level, Thresholds
 
 LEAST = 5.0
 """Rows expected in a bin, in the smaller of two samples, for it to stand by itself."""
+_FAR = 4.0  # standard deviations of a count
 _HALF = 0.5  # added to each bin, so that an empty one has a logarithm
 
 Floats = NDArray[np.float64]
@@ -91,14 +92,16 @@ def compare(before: Distribution, now: Distribution, limits: Thresholds, tests: 
     share_2B = count_2B / count_2B.sum(axis=1, keepdims=True)
     change_B = share_2B[1] - share_2B[0]
     place = int(np.abs(change_B).argmax())
-    merged_2B = share_2B @ _merging(share_2B, float(size_2.min()), before.kind)
+    merged_2B = share_2B @ _merging(share_2B, size_2, before.kind)
     num_bins = merged_2B.shape[1]
+    if num_bins < 2:
+        return _silent(now, "all rows are in one bin, or too few to tell bins apart")
     scale = float((1 / size_2).sum())
     smooth_2B = (merged_2B * size_2[:, None] + _HALF) / (size_2[:, None] + _HALF * num_bins)
     value = psi(smooth_2B[0], smooth_2B[1])
     noise = (num_bins - 1) * scale
-    bound = chi_square(num_bins - 1, limits.chance / tests) * scale if num_bins > 1 else 0.0
-    found = value - noise if num_bins > 1 and value > bound else 0.0
+    bound = chi_square(num_bins - 1, limits.chance / tests) * scale
+    found = value - noise if value > bound else 0.0
     return Drift(
         name=now.name,
         part=now.part,
@@ -192,35 +195,45 @@ def _effective(column: Distribution) -> float:
     return column.effective * (1 + _missing(column) / column.total)
 
 
-def _merging(share_2B: Floats, size: float, kind: str) -> Floats:
-    """(B, B') which bins become which, so that each is full enough on one side.
+def _merging(share_2B: Floats, size_2: Floats, kind: str) -> Floats:
+    """(B, B') which bins become which, so that each has enough rows.
 
     Numbers: neighbours go together, from the left. Categories: small ones join the others. Bins
     that are empty on both sides are left out.
     """
-    full_B = share_2B.max(axis=0) * size
-    used = np.flatnonzero(full_B > 0)
-    target = np.zeros(len(full_B), dtype=np.int64)
-    last = -1
+    used = [int(place) for place in np.flatnonzero(share_2B.max(axis=0))]
+    groups: list[list[int]] = []
     if kind == "category":
-        alone = [place for place in used if full_B[place] >= LEAST]
-        target[alone] = np.arange(len(alone))
-        rest = [place for place in used if full_B[place] < LEAST]
-        target[rest] = len(alone) if rest and full_B[rest].sum() >= LEAST else len(alone) - 1
-        last = int(target[used].max())
+        alone = [place for place in used if _is_enough(share_2B[:, place], size_2)]
+        rest = [place for place in used if place not in alone]
+        groups = [[place] for place in alone]
+        groups += [rest] if rest else []
     else:
-        held_2, last = np.zeros(2), 0
         for place in used:
-            held_2 += share_2B[:, place]
-            target[place] = last
-            if held_2.max() * size >= LEAST:
-                held_2, last = np.zeros(2), last + 1
-        if held_2.max() * size < LEAST:
-            last -= 1
-        target = np.minimum(target, max(last, 0))
-    matrix = np.zeros((len(full_B), max(last, 0) + 1))
-    matrix[used, np.maximum(target[used], 0)] = 1.0
+            if not groups or _is_enough(share_2B[:, groups[-1]].sum(axis=1), size_2):
+                groups.append([])
+            groups[-1].append(place)
+    if len(groups) > 1 and not _is_enough(share_2B[:, groups[-1]].sum(axis=1), size_2):
+        last = groups.pop()
+        groups[-1] += last
+    matrix = np.zeros((share_2B.shape[1], len(groups)))
+    for column, places in enumerate(groups):
+        matrix[places, column] = 1.0
     return matrix
+
+
+def _is_enough(share_2: Floats, size_2: Floats) -> bool:
+    """Whether a bin can stand by itself: ``LEAST`` rows are expected without a change, or one side
+    has so many more than the other that chance does not explain it.
+
+    That a bin has many rows on one side alone says nothing: those would be chosen that came out
+    large by chance.
+    """
+    size = float(size_2.min())
+    if float(share_2 @ size_2) / float(size_2.sum()) * size >= LEAST:
+        return True
+    few, many = sorted(float(share) * size for share in share_2)
+    return many >= max(LEAST, few + _FAR * math.sqrt(few) + _FAR)
 
 
 def _silent(column: Distribution, reason: str) -> Drift:
