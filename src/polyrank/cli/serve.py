@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,14 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen at.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: any free one.")] = None,
+    engine: Annotated[
+        Literal["auto", "eager", "onnx", "compiled"] | None,
+        typer.Option(help="What computes; auto: ONNX Runtime where the network is ready for it."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="Less than fp32 is faster, and ranks a little otherwise."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Of one pass of the model.")] = None,
     features: Annotated[
         list[str],
@@ -63,7 +71,13 @@ def serve(
     from polyrank.cli.extras import require
 
     require("serve", "starlette", "uvicorn", "orjson", "prometheus_client")
-    given = {"host": host, "port": port, "threads": threads}
+    given = {
+        "host": host,
+        "port": port,
+        "engine": engine,
+        "precision": precision,
+        "threads": threads,
+    }
     settings = _settings(file, given, models, features, log, sample)
     raise typer.Exit(_run(settings, token, quiet=quiet))
 
@@ -71,11 +85,14 @@ def serve(
 def _run(settings: ServeSettings, token: Path | None, *, quiet: bool) -> int:
     import logging
 
+    import torch
+
     from polyrank.serving.host import hosted, read_token
     from polyrank.serving.http import AccessLog, bind, run, url_of
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     secret = read_token(token)
+    torch.set_num_threads(settings.threads)
     with bind(settings.host, settings.port) as listener:
         access = None if quiet else AccessLog()
         with hosted(settings, token=secret, access_log=access) as guard:

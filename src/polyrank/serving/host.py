@@ -7,17 +7,21 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from starlette.routing import BaseRoute
 
+from polyrank.bundle import Bundle
 from polyrank.errors import ConfigError
+from polyrank.scoring.engines import Engine, EngineName, Precision, choose
+from polyrank.scoring.engines.graphs import find_graph
 from polyrank.serving.admin import MIN_TOKEN, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
 from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
-from polyrank.serving.models import Catalog, EngineOf, eager
+from polyrank.serving.models import Catalog, EngineOf
 from polyrank.serving.predictions import PredictionLog
 from polyrank.serving.rankers import Rankers
 from polyrank.serving.recent import Recent
@@ -34,7 +38,6 @@ TOKEN_VARIABLE = "POLYRANK_ADMIN_TOKEN"  # noqa: S105
 def hosted(
     settings: ServeSettings,
     *,
-    engine_of: EngineOf = eager,
     token: str | None = None,
     access_log: AccessLog | None = None,
     further: Sequence[BaseRoute] = (),
@@ -43,7 +46,6 @@ def hosted(
 
     Args:
         settings: What is served, and how.
-        engine_of: Makes a bundle's engine.
         token: Opens the routes for operators; null: there are none.
         access_log: Told of every request that is over; null: nobody is.
         further: Routes of others.
@@ -58,7 +60,7 @@ def hosted(
     recent = Recent(bodies=token is not None)
     with ExitStack() as stack:
         catalog = stack.enter_context(
-            Catalog(settings.models, engine_of=engine_of, settings=settings.catalog)
+            Catalog(settings.models, engine_of=_engine_of(settings), settings=settings.catalog)
         )
         log = None
         if settings.predictions is not None:
@@ -93,6 +95,23 @@ def hosted(
         catalog.watch(settings.watch_seconds)
         readiness.begin()
         yield Guard(app, settings.limits, readiness=readiness, report=report)
+
+
+def engine_for(bundle: Bundle, name: EngineName, precision: Precision, threads: int) -> Engine:
+    """The engine of a version: the same one in the process that tries it and in the one that
+    serves it, so none that is chosen by a measurement."""
+    if name == "auto":
+        name = "onnx" if find_graph(bundle.version, "fp32") is not None else "eager"
+    return choose(bundle, name, precision=precision, threads=threads)
+
+
+def _engine_of(settings: ServeSettings) -> EngineOf:
+    return partial(
+        engine_for,
+        name=settings.engine,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
 
 
 def read_token(file: Path | None) -> str | None:

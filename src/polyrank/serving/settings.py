@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from polyrank.schema import Declared
 from polyrank.schema.model import Name
+from polyrank.scoring.engines import EngineName, Precision
 from polyrank.serving.features import Stores
 from polyrank.serving.http import Limits
 from polyrank.serving.models import CatalogSettings
@@ -30,6 +31,11 @@ class ServeSettings(Declared):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0: any free one."""
+    engine: EngineName = "auto"
+    """What computes; ``auto``: ONNX Runtime where the bundle's network is ready for it on this
+    machine, as it is once ``onnx`` was asked for, else eager torch."""
+    precision: Precision = "fp32"
+    """Less is faster, and ranks a little otherwise than the bundle was evaluated."""
     threads: PositiveInt = 1
     """Of one pass of the engine."""
     features: dict[Name, Stores] = {}
