@@ -229,9 +229,9 @@ def test_a_bad_bundle_is_refused(bench: Bench, kind: str) -> None:
     assert reason in bench.refusal(make)
 
 
-def test_one_flipped_bit_in_any_file_is_refused(bench: Bench) -> None:
+def test_one_flipped_bit_in_a_file_of_each_kind_is_refused(bench: Bench) -> None:
     rng = np.random.default_rng(0)
-    for name in sorted(path.name for path in bench.plain.iterdir()):
+    for name in ("MANIFEST.json", "schema.json", "card.md", "encoders.safetensors", WEIGHTS):
 
         def flip(folder: Path, name: str = name) -> None:
             content = bytearray((folder / name).read_bytes())

@@ -38,7 +38,7 @@ class Readers:
             thread.join()
 
     def _read(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.1):
             acked = self.acked
             served = self.catalog.take("m")
             scored = served.scorer.rank(CANDIDATES)["score"].to_numpy()

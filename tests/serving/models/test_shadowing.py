@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -189,6 +189,7 @@ def test_every_version_can_be_shadowed_without_a_catalog(catalog: Catalog) -> No
     shadow.close()
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), min_size=2
@@ -219,6 +220,7 @@ def test_memory_is_bounded() -> None:
     assert len(comparison.summary()["errors"]) == 17
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(1e-6, 900.0), min_size=1, max_size=50), st.sampled_from([0.5, 0.99]))
 def test_quantiles_of_latencies_are_right_to_a_bucket(values: list[float], share: float) -> None:
     latencies = Latencies()

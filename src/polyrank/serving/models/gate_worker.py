@@ -109,8 +109,8 @@ def ended(code: int) -> str:
 
 
 def _import() -> None:
-    """What loading any bundle imports on its way, seconds of it, here once for all forks."""
-    torch.empty(1, device="meta").normal_()
+    """What loading a bundle imports on its way, here once for all forks."""
+    torch.empty(1, device="meta").normal_()  # as networks draw first values: torch's compiler
     pa.array(np.zeros(1))
 
 
