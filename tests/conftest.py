@@ -1,10 +1,9 @@
 """What every test shares: hypothesis without deadlines, since the machines are shared."""
 
-from pathlib import Path
-
-import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.tracing"]
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
@@ -18,14 +17,3 @@ def _seed(seed: int) -> torch.Generator:
 
 if not torch.accelerator.is_available():
     torch.manual_seed = torch.random.manual_seed = _seed
-
-
-UNTRACED = {"contract", "crash", "e2e", "extension"}
-"""Folders whose tests run again what others have covered: tracing them doubled their time."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage is what the tests of the rooms themselves reach."""
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in UNTRACED:
-            item.add_marker(pytest.mark.no_cover)
