@@ -1,14 +1,12 @@
-"""Trains a run with each of several ways of balancing, alone or under torchrun.
+"""Trains a run with each of several ways of balancing, alone or as one of several processes.
 
-``torchrun ... tests/training/balancers_worker.py FOLDER '{"mgda": {"kind": "mgda"}, ...}'``:
-reads ``FOLDER/cache``, and writes what each gave to ``FOLDER/WORLD/NAME/result-RANK.json``.
+Reads ``FOLDER/cache``, and writes what each gave to ``FOLDER/WORLD/NAME/result-RANK.json``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,14 @@ PLAIN: dict[str, Any] = {
 """Dropout would draw other numbers in each process."""
 
 
-def work(folder: Path, balances: dict[str, Any]) -> None:
+def work(folder: str, balances: dict[str, Any]) -> None:
     """Train with each."""
     torch.set_num_threads(1)
     rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    log = open_prepared(folder / "cache")
+    log = open_prepared(Path(folder) / "cache")
     tree = config(**PLAIN).tree()
     for name, balance in balances.items():
-        run = folder / world / name
+        run = Path(folder, world, name)
         run.mkdir(parents=True, exist_ok=True)
         result = train(parse(RunConfig, {**tree, "balance": balance}), log, run)
         weights = {key: value.tolist() for key, value in arrays_of(result.model).items()}
@@ -45,7 +43,3 @@ def work(folder: Path, balances: dict[str, Any]) -> None:
 def weights_by_record(run: Path) -> list[dict[str, float]]:
     """The tasks' mean weights in each of the log's train records."""
     return [line["balance"]["weights"] for line in lines(run) if line["kind"] == "train"]
-
-
-if __name__ == "__main__":
-    work(Path(sys.argv[1]), json.loads(sys.argv[2]))

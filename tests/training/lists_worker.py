@@ -1,13 +1,9 @@
-"""One process of a run with list terms: prepares the log, or waits for it, and trains.
-
-``python -m tests.training.lists_worker CONFIG FOLDER RUN``, with torchrun's variables.
-"""
+"""One process of a run with list terms: prepares the log, or waits for it, and trains."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -17,11 +13,11 @@ from polyrank.training import prepare, train
 from polyrank.training.checkpoint import arrays_of
 
 
-def work(config_path: Path, folder: Path, run: Path) -> None:
+def work(config_path: str, folder: str, run: str) -> None:
     """Writes the weights and the log of losses beside the run."""
     torch.set_num_threads(1)
-    config = load_config(config_path)
-    prepared = prepare(config, folder, run)
+    config = load_config(Path(config_path))
+    prepared = prepare(config, Path(folder), Path(run))
     rows = [
         len(batch)
         for batch in prepared.train.batches(
@@ -33,12 +29,8 @@ def work(config_path: Path, folder: Path, run: Path) -> None:
             whole_requests=True,
         )
     ]
-    result = train(config, prepared, run)
+    result = train(config, prepared, Path(run))
     weights = {name: value.tolist() for name, value in arrays_of(result.model).items()}
     rank = os.environ.get("RANK", "0")
     found = {"weights": weights, "rows": rows, "steps": result.steps}
-    (run / f"result-{rank}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    work(*map(Path, sys.argv[1:]))
+    Path(run, f"result-{rank}.json").write_text(json.dumps(found))

@@ -1,11 +1,8 @@
-"""Two processes under torchrun give the weights of one on their rows together, however balanced."""
+"""Two processes give the weights of one on their rows together, however balanced."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import pytest
 
 from polyrank.balancing import GRADIENT_BALANCERS, SCALARIZERS
 from tests.training.balancers_worker import weights_by_record, work
-from tests.training.forkserver import ROOT
+from tests.training.forkserver import ForkServer
 from tests.training.runs import prepared, table
 from tests.training.test_scalarizers import SETTINGS
 
@@ -28,7 +25,7 @@ BALANCES = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, server: ForkServer) -> Path:
     found = tmp_path_factory.mktemp("balancers")
     rows = table(138, 0)
     # The last batch has 10 rows, and one task no label in some batches.
@@ -38,22 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.set_column(rows.column_names.index("like"), "like", like),
         table(31, 1),
     )
-    work(found, BALANCES)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    worker = str(ROOT / "tests/training/balancers_worker.py")
-    done = subprocess.run(
-        [*torchrun, "--nproc-per-node=2", worker, str(found), json.dumps(BALANCES)],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
+    work(str(found), BALANCES)
+    order = server.order(
+        found / "errors",
+        call="tests.training.balancers_worker:work",
+        arguments=[str(found), BALANCES],
     )
-    assert done.returncode == 0, done.stderr
+    told = server.wait_all(server.start_many(order, 2))
+    assert told == [0, 0], [path.read_text() for path in (found / "errors").iterdir()]
     return found
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,6 @@ PLAIN: dict[str, Any] = {
 LONG: dict[str, Any] = {"epochs": 1000, "select": {"patience": 0}, "checkpoint": {"every": 1000}}
 """Longer than any test waits, unless it is stopped."""
 DISTRIBUTED, INTERRUPTED, CONFIG = 7, 75, 2
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    folder = tmp_path_factory.mktemp("distributed")
-    rows = table(330, 0)
-    # The last batch of an epoch has 10 rows, and one task no label in many batches.
-    like = pa.array(rows["like"].to_numpy(), mask=np.arange(330) % 30 > 0)
-    rows = rows.set_column(rows.column_names.index("like"), "like", like)
-    prepared(folder / "cache", rows, table(101, 1))
-    with ForkServer(folder) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +27,7 @@ from polyrank.training.processes import Processes
 from polyrank.training.step import denominators_of
 from polyrank.training.whole_requests import FOLDER, with_whole_requests
 from tests.heads.lists.slow import KINDS, Row, slow_mean
-from tests.training.forkserver import ROOT
+from tests.training.forkserver import ForkServer
 from tests.training.lists_worker import work
 from tests.training.runs import Recorder, Stopped, digest, lines
 
@@ -357,32 +353,26 @@ def test_the_gradients_of_the_ranks_add_up(prepared: Prepared, kind: str, world:
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_do_what_one_does(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_do_what_one_does(server: ForkServer, folder: Path, tmp_path: Path) -> None:
     """And prepare the log together: the first writes it, the second waits."""
     tree = config({"click": {"kind": "listnet"}, "like": {"kind": "ranknet"}}).tree()
     settings = tmp_path / "run.yaml"
     settings.write_text(json.dumps(tree))  # JSON is YAML
 
-    def start(run: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-        run.mkdir(exist_ok=True)
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.training.lists_worker", settings, folder, run],
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def arguments(name: str) -> list[str]:
+        run = tmp_path / name
+        run.mkdir()
+        return [str(settings), str(folder), str(run)]
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    started = [start(tmp_path / "two", rank) for rank in ranks]
-    work(settings, folder, tmp_path / "one")
-    for process in started:
-        _, told = process.communicate(timeout=280)
-        assert process.returncode == 0, told
+    order = server.order(
+        tmp_path / "errors",
+        call="tests.training.lists_worker:work",
+        arguments=arguments("two"),
+    )
+    started = server.start_many(order, 2)
+    work(*arguments("one"))
+    told = server.wait_all(started)
+    assert told == [0, 0], [path.read_text() for path in (tmp_path / "errors").iterdir()]
 
     def result(run: str, rank: int) -> Any:
         return json.loads((tmp_path / run / f"result-{rank}.json").read_text())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -35,6 +36,9 @@ class Order:
     environment: dict[str, str] = field(default_factory=dict)
     patience: float | None = None
     """Seconds that a process waits for the others, instead of the default."""
+    call: str = ""
+    """``module:function``, called with ``arguments`` instead of training as above."""
+    arguments: list[Any] = field(default_factory=list)
 
     @classmethod
     def parse(cls, line: str) -> Self:
@@ -53,7 +57,11 @@ def work(order: Order) -> int:
     if order.patience is not None:
         processes.COLLECTIVE_TIMEOUT = timedelta(seconds=order.patience)
     try:
-        _train(order, run, rank)
+        if order.call:
+            module, _, name = order.call.partition(":")
+            getattr(importlib.import_module(module), name)(*order.arguments)
+        else:
+            _train(order, run, rank)
     except PolyrankError as error:
         (run / f"error-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
         return error.exit_code
