@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polyrank.audit.resampling import Draws, Pair, draws_of
+from polyrank.audit.resampling import Draws, Kept, Pair, draws_of
 from polyrank.audit.verdict import Verdict, Verdicts, Warnings, judge
 from polyrank.errors import ConfigError, DataError
 from polyrank.evaluation import Observations, auc, resample
@@ -310,6 +310,23 @@ def test_no_pairs_and_no_tasks_are_refused() -> None:
         judge([drawn([0.1, 0.2])] * 2, {"click": 0.1})
     with pytest.raises(ConfigError, match="all rows of each task once"):
         judge([drawn([0.1, 0.2]), drawn([0.1, 0.2], task="b", slice_="x=1")], {"click": 0.1})
+
+
+def test_what_was_drawn_of_a_run_before_is_not_drawn_again() -> None:
+    """Twins stand beside a second role: only its own runs are new, and nothing else changes."""
+    rng = np.random.default_rng(3)
+    first, other = World().pairs(rng, 2), World(joint=1.5).pairs(np.random.default_rng(3), 2)
+    later = {seed: Pair(other[seed].joint, first[seed].twin) for seed in first}
+    kept: Kept = {}
+    given: dict[str, Any] = {"slices": ["half"], "resamples": 40}
+    draws_of(Task(), "auc", first, kept=kept, **given)
+    assert len(kept) == 2 * 2 * 3
+    found = draws_of(Task(), "auc", later, kept=kept, roles=("remedy", "twin"), **given)
+    assert len(kept) == 3 * 2 * 3
+    for own, expected in zip(found, draws_of(Task(), "auc", later, **given), strict=True):
+        assert np.array_equal(own.joint_SR, expected.joint_SR)
+        assert np.array_equal(own.twin_SR, expected.twin_SR)
+        assert np.array_equal(own.joint_S, expected.joint_S)
 
 
 @pytest.mark.parametrize("margins", [{}, {"click": -0.1}, {"click": math.nan}])

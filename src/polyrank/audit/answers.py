@@ -8,7 +8,7 @@ from statistics import fmean
 
 from polyrank.audit.compared import Compared, compared_of
 from polyrank.audit.config import AuditConfig
-from polyrank.audit.resampling import Draws, Pair, draws_of
+from polyrank.audit.resampling import Draws, Kept, Pair, draws_of
 from polyrank.audit.rows import Loaded
 from polyrank.audit.verdict import Verdicts, Warnings, judge
 from polyrank.schema import Schema
@@ -27,6 +27,7 @@ def verdicts_of(
     *,
     role: str = "joint",
     sliced: bool = True,
+    kept: Kept | None = None,
 ) -> Verdicts | Warnings | None:
     """Of every task that a seed has both runs of; None where there is none.
 
@@ -37,11 +38,12 @@ def verdicts_of(
         audit: With the margins.
         role: Of the runs that stand beside twins, which all learn the tasks of ``metrics``.
         sliced: By slice, too.
+        kept: What was drawn of these runs before.
     """
     draws = [
         own
         for name, metric in metrics.items()
-        for own in _draws(loaded, schema, name, metric, (role, f"twin {name}"), sliced)
+        for own in _draws(loaded, schema, name, metric, (role, f"twin {name}"), sliced, kept)
     ]
     if not draws:
         return None
@@ -50,13 +52,18 @@ def verdicts_of(
 
 
 def compared_with(
-    loaded: Loaded, schema: Schema, metrics: Mapping[str, str], audit: AuditConfig, role: str
+    loaded: Loaded,
+    schema: Schema,
+    metrics: Mapping[str, str],
+    audit: AuditConfig,
+    role: str,
+    kept: Kept | None = None,
 ) -> tuple[Compared, ...]:
     """What a role gains on the joint run, a task at a time; no verdict."""
     draws = [
         own
         for name, metric in metrics.items()
-        for own in _draws(loaded, schema, name, metric, (role, "joint"), sliced=False)
+        for own in _draws(loaded, schema, name, metric, (role, "joint"), sliced=False, kept=kept)
     ]
     return tuple(
         compared_of(own, margin_of(own, audit), ALPHA, one_seed=len(own.seeds) == 1)
@@ -79,6 +86,7 @@ def _draws(
     metric: str,
     roles: tuple[str, str],
     sliced: bool,
+    kept: Kept | None,
 ) -> Iterator[Draws]:
     seeds = sorted({seed for _, seed in loaded})
     pairs = {
@@ -88,4 +96,4 @@ def _draws(
     }
     if pairs:
         slices = [*next(iter(pairs.values())).joint.slices] if sliced else []
-        yield from draws_of(schema.task(task), metric, pairs, slices=slices)
+        yield from draws_of(schema.task(task), metric, pairs, slices=slices, roles=roles, kept=kept)

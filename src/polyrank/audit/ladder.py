@@ -21,6 +21,7 @@ from polyrank.audit.cost import scoring_seconds
 from polyrank.audit.jobs import Bench
 from polyrank.audit.plan import Plan, alone, changes_of, shape_of, with_runs
 from polyrank.audit.remedies import REMEDIES, Case, Remedy
+from polyrank.audit.resampling import Kept
 from polyrank.audit.results import Result, Store
 from polyrank.audit.rows import load
 from polyrank.audit.transfer import transfers_of
@@ -55,6 +56,7 @@ class Ladder:
     folder: Path
     remedies: Sequence[Remedy] = REMEDIES
     _kept: dict[tuple[str, tuple[int, ...]], Judged] = field(default_factory=dict)
+    _drawn: Kept = field(default_factory=dict)
     _cases: dict[tuple[str, ...], Case] = field(default_factory=dict)
     _fits: dict[str, Variant | Unfit] = field(default_factory=dict)
     _settled: dict[str, Tried] = field(default_factory=dict)
@@ -87,7 +89,13 @@ class Ladder:
             metrics = self._metrics(runs, role)
             schema, settings = self.config.schema_, self.settings
             self._kept[key] = verdicts_of(
-                loaded, schema, metrics, settings, role=role, sliced=role == "joint"
+                loaded,
+                schema,
+                metrics,
+                settings,
+                role=role,
+                sliced=role == "joint",
+                kept=self._drawn,
             )
         return self._kept[key]
 
@@ -213,7 +221,8 @@ class Ladder:
         runs = [own for own in found if own.seed in self.seeds]
         loaded = load(self.folder, self.config.schema_, runs)
         metrics = self._metrics(runs, made.role)
-        return compared_with(loaded, self.config.schema_, metrics, self.settings, made.role)
+        schema, settings = self.config.schema_, self.settings
+        return compared_with(loaded, schema, metrics, settings, made.role, self._drawn)
 
     def _metrics(self, runs: Sequence[Result], role: str) -> Mapping[str, str]:
         """Of the tasks that the role's runs learn."""

@@ -35,6 +35,10 @@ class Pair(NamedTuple):
     twin: Observations
 
 
+Kept = dict[tuple[object, ...], tuple[float, Floats]]
+"""By run, task, metric and slice: the metric, and (R,) on draws. Twins stand beside many roles."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
     """One metric of one task, on all rows or on those of a slice.
@@ -81,6 +85,8 @@ def draws_of(
     slices: Sequence[str] = (),
     resamples: int = 100,
     seed: int = 0,
+    roles: tuple[str, str] = ("joint", "twin"),
+    kept: Kept | None = None,
 ) -> tuple[Draws, ...]:
     """The metric of all rows, then of each value of each slice.
 
@@ -91,6 +97,8 @@ def draws_of(
         slices: Columns of the observations.
         resamples: R; they give a variance, which 100 draws give within 15 %.
         seed: Of the draws: two tasks with one seed see the same users.
+        roles: What tells the runs of a seed apart, from those of other calls, too.
+        kept: What earlier calls found with these settings of the same rows; more is put into it.
 
     Raises:
         ConfigError: No pairs, a metric without a better end, or as ``evaluation.resample``.
@@ -105,11 +113,38 @@ def draws_of(
     for run in (run for pair in pairs.values() for run in pair):
         if run is not first:
             compare(first, run, [task], metrics=[metric], resamples=0)  # refuses other rows
-    found = [_draws(task, metric, None, pairs, np.True_, resamples, seed)]
+    sampler = _Sampler(task, metric, resamples, seed, roles, {} if kept is None else kept)
+    found = [_draws(sampler, None, pairs, np.True_)]
     for column in slices:
         for name, rows_N in _classes(first, column):
-            found.append(_draws(task, metric, name, pairs, rows_N, resamples, seed))
+            found.append(_draws(sampler, name, pairs, rows_N))
     return tuple(found)
+
+
+class _Sampler(NamedTuple):
+    """A metric of one task, and what is known of it by run."""
+
+    task: EvaluatedTask
+    metric: str
+    resamples: int
+    seed: int
+    roles: tuple[str, str]
+    kept: Kept
+
+    def of(self, run: Observations, *name: object) -> tuple[float, Floats]:
+        """On all rows, and (R,) on draws; a run is known by its name."""
+        key = (*name, self.task.name, self.metric)
+        if key not in self.kept:
+            found = resample(
+                run,
+                [self.task],
+                metrics=[self.metric],
+                resamples=self.resamples,
+                seed=self.seed,
+            )
+            own = (self.task.name, self.metric)
+            self.kept[key] = found.points[own], found.draws[own]
+        return self.kept[key]
 
 
 def _classes(observations: Observations, column: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -119,22 +154,19 @@ def _classes(observations: Observations, column: str) -> Iterator[tuple[str, NDA
 
 
 def _draws(
-    task: EvaluatedTask,
-    metric: str,
+    sampler: _Sampler,
     slice_: str | None,
     pairs: Mapping[int, Pair],
     rows_N: NDArray[np.bool_] | np.bool_,
-    resamples: int,
-    seed: int,
 ) -> Draws:
+    task, metric = sampler.task, sampler.metric
+    names = [(role, seed, slice_) for seed in pairs for role in sampler.roles]
     runs = [_only(run, task.name, rows_N) for pair in pairs.values() for run in pair]
     entry = evaluate(runs[0], [task], metrics=[metric], resamples=0).row(task.name, metric)
     points = np.full(len(runs), np.nan)
-    draws = np.full((len(runs), resamples), np.nan)
+    draws = np.full((len(runs), sampler.resamples), np.nan)
     for place, run in enumerate(runs if entry.reason is None else ()):
-        found = resample(run, [task], metrics=[metric], resamples=resamples, seed=seed)
-        points[place] = found.points[task.name, metric]
-        draws[place] = found.draws[task.name, metric]
+        points[place], draws[place] = sampler.of(run, *names[place])
     return Draws(
         task=task.name,
         metric=metric,

@@ -109,7 +109,7 @@ class Climb(Plain):
         broke = [one.name for one in self.tried if one.confirmed is not None]
         again = f"; on fresh seeds {', '.join(broke)} did not keep the promise" if broke else ""
         names = ", ".join(one.name for one in self.tried)
-        return f"none of them: {names} leave a task harmed{again}"
+        return f"no remedy that was tried removes the harm ({names}){again}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, with the sentence."""
