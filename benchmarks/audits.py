@@ -173,7 +173,7 @@ def remedies(found: Found) -> Iterator[str]:
         return
     yield sentence_of(climb["told"])
     rows = [_remedy(own) for own in climb["tried"]]
-    head = ["remedy", "harmed under it", "what was harmed gains", "on fresh seeds"]
+    head = ["remedy", "removes", "harmed under it", "gain of the harmed", "on fresh seeds"]
     yield ""
     yield table([*head, "parameters", "multiply-adds", "scoring", "training"], _by(rows, climb))
     yield ""
@@ -195,7 +195,9 @@ def _by(rows: Sequence[tuple[Tree, list[str]]], climb: Tree) -> list[list[str]]:
         left = [one["task"] for one in own["against_twins"] if one.get("answer") == "harmed"]
         confirmed = own["confirmed"]
         told = "–" if confirmed is None else "keeps it" if confirmed["keeps"] else "breaks it"
-        found.append([own["name"], ", ".join(left) or "none", ", ".join(gains), told, *costs])
+        removes = "yes" if own["removes"] else "no"
+        line = [own["name"], removes, ", ".join(left) or "none", "; ".join(gains), told, *costs]
+        found.append(line)
     return found
 
 

@@ -6,10 +6,11 @@ import tempfile
 import numpy as np
 from common import BINARY, DIM, EXPERT_WIDTHS, EXPERTS, IDS, NUMERICS, TASKS, TOWER, settings
 from timing import tell, timed
+from torch.utils.data import DataLoader
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.models.multi_task import MMOE
 from torch_rechub.trainers import MTLTrainer
-from torch_rechub.utils.data import DataGenerator
+from torch_rechub.utils.data import PredictDataset
 
 _, sizes = settings()
 turns = int(sys.argv[4])
@@ -33,14 +34,10 @@ with tempfile.TemporaryDirectory() as folder:
     for count in map(int, sys.argv[5:]):
         x = {name: rng.integers(0, size, count) for name, size in zip(IDS, sizes, strict=True)}
         x |= {name: rng.normal(size=count).astype(np.float32) for name in NUMERICS}
-        y = np.zeros((count, len(TASKS)), dtype=np.float32)
 
-        def predict(x=x, y=y, count=count):
+        def predict(x=x, count=count):
             """As a caller would: a loader of the rows, then the prediction."""
-            _, _, loader = DataGenerator(x, y).generate_dataloader(
-                x_val=x, y_val=y, x_test=x, y_test=y, batch_size=count
-            )
-            return trainer.predict(model, loader)
+            return trainer.predict(model, DataLoader(PredictDataset(x), batch_size=count))
 
         found[count] = timed(predict, turns)
 tell(found)

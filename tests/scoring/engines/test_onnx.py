@@ -13,30 +13,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyrank.bundle import Bundle
-from polyrank.data import Batch
+from polyrank.data import Batch, Encoders, Reader, open_log
 from polyrank.errors import ConfigError
+from polyrank.model import RankingModel
 from polyrank.scoring import Scorer
 from polyrank.scoring.engines import (
     BLOCK_ROWS,
+    Engine,
     OnnxEngine,
     Predictions,
     TorchEngine,
     UserRows,
     choose,
+    choosing,
     graphs,
 )
 from polyrank.scoring.engines import onnx as onnx_engine
 from polyrank.scoring.engines.base import joined
 from polyrank.scoring.export.inputs_of import inputs_of
 from polyrank.scoring.export.made_up import made_up
+from polyrank.scoring.export.parity import compare_predictions
 from tests import feeds
 
 ROWS = BLOCK_ROWS + 100
+TASKS = ("click", "watch_time")
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return replace(feeds.bundle(), version="0123" * 16)
+    """The feed's features with two of its tasks, since every task takes time to export."""
+    whole = feeds.bundle()
+    tasks = tuple(task for task in whole.schema.tasks if task.name in TASKS)
+    schema = whole.schema.model_copy(update={"tasks": tasks})
+    encoders = Encoders.fit(schema, Reader(open_log(feeds.log()), schema).chunks("all"))
+    model = RankingModel(schema, encoders.layout, feeds.MODEL, seed=1).eval()
+    return replace(whole, schema=schema, encoders=encoders, model=model, version="0123" * 16)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,7 +125,8 @@ def test_a_row_has_the_same_bits_whoever_shares_its_user(
     )
     rows = batch.slice(seed, seed + size)
     full = joined(rows, users, bundle.model.layout)
-    for engine in (*engines, TorchEngine(bundle.model)):
+    tried: list[Engine] = [*engines, TorchEngine(bundle.model)]
+    for engine in tried:
         assert _same(engine.predict(rows, users=users), engine.predict(full), slice(None))
 
 
@@ -176,6 +188,17 @@ def test_the_cache_stands_where_the_system_keeps_caches(
     assert graphs.home() == Path.home() / ".cache" / "polyrank" / "engines"
 
 
+def test_int8_keeps_the_order_and_the_bits(bundle: Bundle, batch: Batch) -> None:
+    rows = batch.slice(0, 500)
+    engine = choose(bundle, "onnx", precision="int8", rows=rows, threads=2)
+    assert engine.precision == "int8"
+    reference, found = TorchEngine(bundle.model).predict(rows), engine.predict(rows)
+    told = compare_predictions(reference, found, on="rows")
+    assert all(0 < task.relative < 0.01 for task in told.tasks.values())
+    for size in (1, 3, 17, 100):
+        assert _same(engine.predict(rows.slice(0, size)), found, slice(0, size)), size
+
+
 # Choosing.
 
 
@@ -203,7 +226,7 @@ def test_without_onnx_runtime_it_is_eager_torch(
     def missing(names: tuple[str, ...]) -> list[str]:
         return list(names)
 
-    monkeypatch.setattr("polyrank.scoring.engines.choose.missing_packages", missing)
+    monkeypatch.setattr(choosing, "missing_packages", missing)
     monkeypatch.setattr(onnx_engine, "missing_packages", missing)
     assert choose(bundle).name == "eager"
     with pytest.raises(ConfigError, match="not installed"):

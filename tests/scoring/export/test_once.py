@@ -70,7 +70,9 @@ def _x(num_users: int = 1) -> dict[str, Tensor]:
 
 def _traced(module: nn.Module, *args: Any) -> ExportedProgram:
     with torch.no_grad():
-        return export(module.eval(), args, strict=False).run_decompositions({})
+        program: ExportedProgram = export(module.eval(), args, strict=False)
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
 
 
 def _flops(run: Callable[[], Any]) -> int:
@@ -148,7 +150,8 @@ class _Linear(nn.Module):
         self.make, self.layer = make, nn.Linear(width, 4)
 
     def forward(self, user_RA: Tensor, row_N: Tensor, x_NB: Tensor) -> Tensor:
-        return self.layer(self.make(user_RA.index_select(0, row_N), x_NB))
+        found: Tensor = self.layer(self.make(user_RA.index_select(0, row_N), x_NB))
+        return found
 
 
 MADE: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, int]] = {
@@ -193,7 +196,8 @@ def test_rows_chosen_by_two_indices_are_parted_each() -> None:
 
         def forward(self, a: Tensor, at: Tensor, b: Tensor, of: Tensor) -> Tensor:
             a, b = a.index_select(0, at), b.index_select(0, of)
-            return self.layer(torch.cat([a, b, a - b, a * b], 1))
+            found: Tensor = self.layer(torch.cat([a, b, a - b, a * b], 1))
+            return found
 
     torch.manual_seed(2)
     x = (torch.randn(2, 3), torch.arange(N) % 2, torch.randn(5, 3), torch.arange(N) % 5)

@@ -56,10 +56,10 @@ def test_made_up_rows_are_rows_of_the_table() -> None:
     for place, column in enumerate(encoders.layout.ids):
         own = encoders.rows[column.name]
         assert set(batch.ids_BF[:, place].tolist()) <= set(own)
-    for column in encoders.layout.ragged:
-        ragged = batch.ragged[column.name]
-        assert int(ragged.lengths_B.max()) <= column.max_length
-        assert set(ragged.values_V.tolist()) <= set(encoders.rows[column.name])
+    for listed in encoders.layout.ragged:
+        ragged = batch.ragged[listed.name]
+        assert int(ragged.lengths_B.max()) <= listed.max_length
+        assert set(ragged.values_V.tolist()) <= set(encoders.rows[listed.name])
     assert torch.equal(made_up(encoders, 50).ids_BF, batch.ids_BF)
     assert not torch.equal(made_up(encoders, 50, seed=1).ids_BF, batch.ids_BF)
     assert one_request(batch).row_N.tolist() == [0] * 50

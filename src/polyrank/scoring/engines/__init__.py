@@ -6,7 +6,7 @@
 """
 
 from polyrank.scoring.engines.base import Engine, Predictions, UserRows
-from polyrank.scoring.engines.choose import EngineName, Precision, choose
+from polyrank.scoring.engines.choosing import EngineName, Precision, choose
 from polyrank.scoring.engines.compiled import CompiledEngine
 from polyrank.scoring.engines.eager import BLOCK_ROWS, TorchEngine
 from polyrank.scoring.engines.onnx import OnnxEngine

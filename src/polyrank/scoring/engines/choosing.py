@@ -111,4 +111,5 @@ def _fastest(bundle: Bundle, threads: int | None) -> Engine:
             taken.append(time.perf_counter() - start)
         return min(taken)
 
-    return min((onnx, eager), key=seconds)
+    tried: list[Engine] = [onnx, eager]
+    return min(tried, key=seconds)
