@@ -79,6 +79,11 @@ def test_ids_are_compared_byte_for_byte(stores: Stores, data: st.DataObject) -> 
     assert known.tolist() == [number in world.ITEM_IDS for number in numbers]
 
 
+def test_nan_is_not_null(stores: Stores) -> None:
+    assert np.isnan(_fetch(stores.of["users"], [" a"])["age"][0].as_py())
+    assert _fetch(stores.of["users"], [""])["age"].to_pylist() == [None]
+
+
 @pytest.mark.parametrize("name", ["users", "items"])
 def test_arrays_are_ids_too(stores: Stores, name: str) -> None:
     ids = world.IDS[name]
