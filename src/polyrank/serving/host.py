@@ -62,10 +62,7 @@ def hosted(
         catalog = stack.enter_context(
             Catalog(settings.models, engine_of=_engine_of(settings), settings=settings.catalog)
         )
-        log = None
-        if settings.predictions is not None:
-            log = PredictionLog(settings.predictions.folder, settings.predictions)
-            stack.callback(log.close, LOG_SECONDS)
+        log = _log(settings, stack)
         rankers = Rankers(settings.features, linger=settings.linger_ms / 1e3, told=metrics.passed)
         stack.callback(rankers.close)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
@@ -95,6 +92,14 @@ def hosted(
         catalog.watch(settings.watch_seconds)
         readiness.begin()
         yield Guard(app, settings.limits, readiness=readiness, report=report)
+
+
+def _log(settings: ServeSettings, stack: ExitStack) -> PredictionLog | None:
+    if settings.predictions is None:
+        return None
+    log = PredictionLog(settings.predictions.folder, settings.predictions)
+    stack.callback(log.close, LOG_SECONDS)
+    return log
 
 
 def engine_for(bundle: Bundle, name: EngineName, precision: Precision, threads: int) -> Engine:

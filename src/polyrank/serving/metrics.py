@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from polyrank.serving.http import Finished
 from polyrank.serving.models import Served
 from polyrank.serving.ranking import Pass
 
+PREFIX = "polyrank_"
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 CANDIDATES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 REQUESTS = (1, 2, 4, 8, 16, 32)
@@ -25,87 +26,41 @@ class Metrics:
     """The server's counters, a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "polyrank_requests",
-            "Requests by route and status.",
-            ["route", "status"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "polyrank_request_seconds",
-            "From the headers to the end of the answer.",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "polyrank_stage_seconds",
-            "Seconds of a request by stage.",
-            ["stage"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._candidates = Histogram(
-            "polyrank_candidates",
-            "Candidates of a request.",
-            buckets=CANDIDATES,
-            registry=registry,
-        )
-        self._pass_requests = Histogram(
-            "polyrank_pass_requests",
-            "Requests that shared a pass of the model.",
-            ["model"],
-            buckets=REQUESTS,
-            registry=registry,
-        )
-        self._pass_rows = Histogram(
-            "polyrank_pass_rows",
-            "Candidates in a pass of the model.",
-            ["model"],
-            buckets=CANDIDATES,
-            registry=registry,
-        )
-        self._predicted = Counter(
-            "polyrank_predictions", "Predictions made.", ["model", "task"], registry=registry
-        )
-        self._positives = Counter(
-            "polyrank_expected_positives",
+        self.registry = CollectorRegistry()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._requests = counter("requests", "Requests by route and status.", "route", "status")
+        told = "From the headers to the end of the answer."
+        self._seconds = histogram("request_seconds", told, SECONDS, "route")
+        self._stages = histogram("stage_seconds", "Of a request by stage.", SECONDS, "stage")
+        self._candidates = histogram("candidates", "Candidates of a request.", CANDIDATES)
+        told = "Requests that shared a pass of the model."
+        self._pass_requests = histogram("pass_requests", told, REQUESTS, "model")
+        told = "Candidates in a pass of the model."
+        self._pass_rows = histogram("pass_rows", told, CANDIDATES, "model")
+        self._predicted = counter("predictions", "Predictions made.", "model", "task")
+        told = (
             "Sum of predicted probabilities of a binary task; over the predictions it is the rate "
-            "that the model expects.",
-            ["model", "task"],
-            registry=registry,
+            "that the model expects."
         )
-        self._rate = Gauge(
-            "polyrank_training_rate",
-            "Share of positives of a binary task in training.",
-            ["model", "task"],
-            registry=registry,
-        )
-        self._missing = Counter(
-            "polyrank_missing_columns",
-            "Requests in which nobody gave a column.",
-            ["model", "column"],
-            registry=registry,
-        )
-        self._unknown = Counter(
-            "polyrank_unknown_ids",
-            "Ids that a side table has no row of.",
-            ["model", "table"],
-            registry=registry,
-        )
-        self._degraded = Counter(
-            "polyrank_degraded_requests",
-            "Requests for which a store gave defaults.",
-            ["model", "table"],
-            registry=registry,
-        )
-        self._versions = Gauge(
-            "polyrank_version_info",
-            "1 for the version that answers.",
-            ["model", "version"],
-            registry=registry,
-        )
+        self._positives = counter("expected_positives", told, "model", "task")
+        told = "Share of positives of a binary task in training."
+        self._rate = gauge("training_rate", told, "model", "task")
+        told = "Requests in which nobody gave a column."
+        self._missing = counter("missing_columns", told, "model", "column")
+        told = "Ids that a side table has no row of."
+        self._unknown = counter("unknown_ids", told, "model", "table")
+        told = "Requests for which a store gave defaults."
+        self._degraded = counter("degraded_requests", told, "model", "table")
+        self._versions = gauge("version_info", "1: it answers.", "model", "version")
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, told, labels, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, told, labels, registry=self.registry)
+
+    def _histogram(self, name: str, told: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(PREFIX + name, told, labels, buckets=buckets, registry=self.registry)
 
     def finished(self, finished: Finished) -> None:
         """Count a request that is over."""
