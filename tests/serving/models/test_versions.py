@@ -14,6 +14,7 @@ from polyrank.errors import ConfigError
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Catalog, CatalogSettings, GateProcess
 from polyrank.serving.models.sources import Source, age
+from polyrank.storage import commit_directory
 from tests.serving.models import worlds
 
 
@@ -133,9 +134,8 @@ def test_a_watched_bundle_is_reloaded_whatever_the_clock_says(
         fresh.rename(path)
         until(lambda: catalog.take("m").content != before.content)
         assert catalog.take("m").version == catalog.take("m").content[:12]
-        folder = tmp_path / "m.values"
-        folder.mkdir()
-        (folder / "step-0000000001").mkdir()
+        other = tmp_path / "m.values" / "step-0000000001"
+        commit_directory(other, {"a.json": b"{}"}, kind="other", format_version=1)
         until(lambda: catalog.watch_notice is not None)
         assert "model m: " in str(catalog.watch_notice)
     assert catalog._watcher is not None
