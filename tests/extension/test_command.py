@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 
 from polyrank.bundle import load_bundle
 from tests.cli.workbench import contents, feed_log, run, succeed, tree_of, write_yaml
+from tests.training.forkserver import ForkServer
 
 LATER = "like"
 """The task that the parent does not have."""
@@ -86,21 +84,20 @@ def test_a_finished_run_is_gone_over_to_the_same_bundle(folder: Path) -> None:
     assert first == again
 
 
-def test_two_processes_freeze_alike(folder: Path) -> None:
-    """Under torchrun the gradients are summed before what is frozen loses its own."""
+def test_two_processes_freeze_alike(folder: Path, tmp_path: Path) -> None:
+    """The gradients are summed before what is frozen loses its own."""
     words = ("train", folder / "new.yaml", "--from", parent(folder), "--freeze", "trunk")
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
-    command = (*launcher, "-m", "polyrank", *words, "--output", folder / "two")
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},
-        check=False,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "predict what they predicted, bit for bit, on the 400 rows of" in done.stdout
+    command = [str(word) for word in (*words, "--output", folder / "two")]
+    with ForkServer(tmp_path) as server:
+        order = server.order(
+            tmp_path / "errors",
+            call="tests.extension.process:succeed_into",
+            arguments=[str(tmp_path), command],
+        )
+        told = server.wait_all(server.start_many(order, 2))
+    assert told == [0, 0], [path.read_text() for path in (tmp_path / "errors").iterdir()]
+    out = (tmp_path / "out-0.txt").read_text()
+    assert "predict what they predicted, bit for bit, on the 400 rows of" in out
     succeed(*words, "--output", folder / "one")
     alone = load_bundle(folder / "one" / "bundle").model.state_dict()
     both = load_bundle(folder / "two" / "bundle").model.state_dict()

@@ -69,6 +69,14 @@ def assert_same_within_noise(run: Path, alone: Path) -> None:
             assert record["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
 
 
+def test_two_processes_give_the_weights_and_metrics_of_one(server: ForkServer, one: Path) -> None:
+    run = server.folder / "both"
+    pids = server.start_many(server.order(run, settings=PLAIN), 2)
+    assert server.wait_all(pids) == [0, 0], errors(run)
+    assert_same_within_noise(run, one)
+
+
+@pytest.mark.nightly  # tests/e2e starts torchrun every time.
 @pytest.mark.timeout(300)
 def test_torchrun_gives_the_weights_and_metrics_of_one_process(
     server: ForkServer, one: Path

@@ -12,10 +12,10 @@ import pytest
 from polyrank.training import malloc
 
 PROGRAM = """
-import resource, sys
+import resource, runpy, sys
 import numpy as np
-from polyrank.training.malloc import tune_allocator
-assert sys.argv[1] == "no" or tune_allocator()
+# By its path: the package would import torch.
+assert sys.argv[2] == "no" or runpy.run_path(sys.argv[1])["tune_allocator"]()
 for _ in range(10):
     np.ones(12_000_000, np.float32)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -28,7 +28,10 @@ sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 def faults(tuned: str) -> int:
     """Page faults of ten arrays of 48 MB, one after the other, after ten more."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, tuned], check=True, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, malloc.__file__, tuned],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return int(done.stdout)
 
