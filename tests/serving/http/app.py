@@ -37,6 +37,10 @@ class World:
     def statuses(self) -> list[int]:
         return [each.status for each in self.finished]
 
+    @property
+    def ids(self) -> list[str]:
+        return [each.request_id for each in self.finished]
+
     def forget(self) -> None:
         """Comes to rest, without a past."""
         eventually(lambda: not self.server.server_state.tasks)
