@@ -27,6 +27,7 @@ from polyrank.serving.rankers import Rankers
 from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
 from polyrank.serving.settings import ServeSettings
+from polyrank.serving.telemetry import traced
 
 LOG_SECONDS = 2.0
 """For what waits to be logged, at the end."""
@@ -91,7 +92,8 @@ def hosted(
 
         catalog.watch(settings.watch_seconds)
         readiness.begin()
-        yield Guard(app, settings.limits, readiness=readiness, report=report)
+        spans = stack.enter_context(traced(app, settings.otlp))
+        yield Guard(spans, settings.limits, readiness=readiness, report=report)
 
 
 def _log(settings: ServeSettings, stack: ExitStack) -> PredictionLog | None:

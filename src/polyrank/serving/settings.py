@@ -48,5 +48,7 @@ class ServeSettings(Declared):
     """Between looks for new versions."""
     predictions: LoggedTo | None = None
     """Null: answers are not logged."""
+    otlp: str | None = None
+    """Where OpenTelemetry's spans go, over HTTP; null: nowhere."""
     limits: Limits = Limits()
     catalog: CatalogSettings = CatalogSettings()
