@@ -40,9 +40,15 @@ def _faults(tree: ast.AST) -> list[str]:
             broad = node.type is None or (
                 isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
             )
-            if broad and not any(isinstance(part, ast.Raise) for part in ast.walk(node)):
+            if broad and not any(_goes_on(part) for part in ast.walk(node)):
                 faults.append(f"line {node.lineno}: swallows any exception")
     return faults
+
+
+def _goes_on(node: ast.AST) -> bool:
+    """Whether an exception is raised again, or logged with where it came from."""
+    logged = isinstance(node, ast.Attribute) and node.attr == "exception"
+    return logged or isinstance(node, ast.Raise)
 
 
 def test_no_pickle_no_eval_no_print_no_swallowed_exception() -> None:
