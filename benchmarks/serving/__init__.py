@@ -1,0 +1,1 @@
+"""A server under load: its process, its clients, and what its answers have to be."""
