@@ -107,8 +107,10 @@ def _agreements(found: Found, own: Sequence[Transfer]) -> Iterator[str]:
                 yield f"- {name}: {how.reason}."
             else:
                 chance = "" if how.p_value is None else f", p {how.p_value:.2f}"
-                yield f"- {name} against it: rank correlation {_two(how.spearman)}{chance}, over "
-                yield f"  {how.pairs} ordered pairs."
+                yield (
+                    f"- {name} against it: rank correlation {_two(how.spearman)}{chance}, over "
+                    f"{how.pairs} ordered pairs."
+                )
 
 
 def _two(value: float) -> str:
