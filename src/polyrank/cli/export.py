@@ -26,7 +26,7 @@ def export(
     as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an export there.")] = False,
 ) -> None:
-    """Write the network for other runtimes, once it predicts there what it predicts here."""
+    """Write the network for other runtimes, compared with this one."""
     from polyrank.cli.bundles import open_scorer
     from polyrank.errors import ConfigError, counted
     from polyrank.scoring.export.made_up import made_up

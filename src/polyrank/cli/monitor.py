@@ -65,7 +65,7 @@ def monitor(
         Path | None, typer.Option("--out", metavar="FILE", help="Write it as an HTML page.")
     ] = None,
 ) -> None:
-    """Compare a log of served predictions with what the model was made on.
+    """Compare a log of what was served with what was learned from.
 
     Drift of inputs and predictions beyond chance, missing and unseen values, volume and versions,
     and calibration once labels are there.

@@ -64,7 +64,7 @@ def serve(
         bool, typer.Option("--quiet", help="No line a request on standard error.")
     ] = False,
 ) -> None:
-    """Answer requests over HTTP: rank candidates, predict rows, change weights.
+    """Rank and predict over HTTP.
 
     Speaks the Open Inference Protocol v2 at /v2, and ranks at POST /v1/rank. SIGTERM drains.
     """
