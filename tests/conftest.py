@@ -1,5 +1,8 @@
 """What every test shares: hypothesis without deadlines, since the machines are shared."""
 
+import atexit
+import gc
+
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -7,6 +10,15 @@ pytest_plugins = ["tests.tracing"]
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+gc.disable()
+atexit.register(gc.unfreeze)  # Else bindings take what is left for leaks of theirs.
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected is here to stay: do not look through it again and again."""
+    gc.enable()
+    gc.freeze()
 
 
 def _seed(seed: int) -> torch.Generator:

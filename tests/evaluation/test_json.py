@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ def refuse(token: str) -> None:
     raise AssertionError(f"{token} is not JSON")
 
 
+@cache
 def example() -> Evaluation:
     return evaluate(log(size=60), TASKS, slices=["tab"], resamples=40)
 
