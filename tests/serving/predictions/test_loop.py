@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyrank.config import EvaluationConfig
-from polyrank.errors import DataError
+from polyrank.errors import ConfigError, DataError
 from polyrank.fusion.off_policy import SNIPS
 from polyrank.monitoring import join_labels
 from polyrank.scoring import (
@@ -129,6 +129,21 @@ def test_labels_by_the_servers_own_request_id(logged: Path, joined: pa.Table) ->
 def test_labels_that_cannot_be_matched_are_refused(logged: Path, labels: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         list(join_labels(logged, labels(served.labels()), feeds.schema()))
+
+
+def test_parts_of_a_log_may_differ_in_columns_and_types() -> None:
+    first = served.shown().slice(0, 10).append_column("weight_a", pa.array([1] * 10))
+    second = served.shown().slice(10, 10)
+    joined = pa.concat_tables(join_labels([first, second], served.labels(), feeds.schema()))
+    assert joined["weight_a"].to_pylist() == [1] * 10 + [None] * 10
+    assert joined["click"].to_pylist() == feeds.log()["click"].to_pylist()[:20]
+
+
+def test_a_schema_without_items_has_nothing_to_match_by() -> None:
+    keys = feeds.schema().keys.model_copy(update={"item": None})
+    lone = feeds.schema().model_copy(update={"keys": keys})
+    with pytest.raises(ConfigError, match="no `keys.item`"):
+        list(join_labels(served.shown(), served.labels(), lone))
 
 
 def test_other_rankings_can_be_judged_by_requests_in_random_order(tmp_path: Path) -> None:
