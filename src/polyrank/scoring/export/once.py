@@ -30,12 +30,13 @@ from polyrank.scoring.export.forms import (
     Piece,
     Sum,
     arguments,
-    is_zero,
     ndim_of,
     positive,
     shape_of,
     starts_of,
 )
+from polyrank.scoring.export.nodes import Nodes
+from polyrank.scoring.export.parting import Parting
 
 aten = torch.ops.aten
 _END = 2**63 - 1
@@ -91,6 +92,8 @@ class _Rewriting:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._forms: dict[Node, Form] = {}
+        self._nodes = Nodes(graph)
+        self._parting = Parting(self._nodes, self._forms)
         self._rules: dict[Any, Callable[[Node], Form | None]] = {
             aten.index_select.default: self._index_select,
             aten.cat.default: self._cat,
@@ -122,7 +125,7 @@ class _Rewriting:
         self._forms[node] = form
         if isinstance(form, Picked) and node.target is not aten.index_select.default:
             with self._graph.inserting_after(node):
-                late = self._emit(aten.index_select.default, form.base, 0, form.index)
+                late = self._nodes.emit(aten.index_select.default, form.base, 0, form.index)
             node.replace_all_uses_with(late)
             self._forms[late] = form
 
@@ -154,9 +157,9 @@ class _Rewriting:
         thin = []
         for part in parts:
             form = self._forms.get(part)
-            plain = self._emit(aten.unsqueeze.default, part, dim)
+            plain = self._nodes.emit(aten.unsqueeze.default, part, dim)
             if isinstance(form, Picked):
-                base = self._emit(aten.unsqueeze.default, form.base, dim)
+                base = self._nodes.emit(aten.unsqueeze.default, form.base, dim)
                 self._forms[plain] = Picked(base, form.index)
             thin.append(plain)
         return self._side_by_side(thin, dim)
@@ -170,7 +173,7 @@ class _Rewriting:
         picked = [piece.picked for piece in pieces if piece.picked is not None]
         if len(picked) == len(pieces) and len({own.index for own in picked}) == 1:
             bases = [own.base for own in picked]
-            base = self._emit(aten.cat.default, bases, dim) if len(bases) > 1 else bases[0]
+            base = self._nodes.emit(aten.cat.default, bases, dim) if len(bases) > 1 else bases[0]
             return Picked(base, picked[0].index)
         return Cat(dim, tuple(pieces))
 
@@ -199,7 +202,7 @@ class _Rewriting:
         index = {form.index for form in bases.values()}
         if len(index) == 1:
             swap = {own: form.base for own, form in bases.items()}
-            return Picked(self._again(node, swap), index.pop())
+            return Picked(self._nodes.again(node, swap), index.pop())
         if node.target in (aten.add.Tensor, aten.sub.Tensor) and len(node.args) == len(read) == 2:
             signs = (1, -1 if node.target is aten.sub.Tensor else 1)
             return Sum(tuple((sign, bases[own]) for sign, own in zip(signs, read, strict=True)))
@@ -215,13 +218,15 @@ class _Rewriting:
             return None
         pieces = []
         for own in zip(*(cat.pieces for cat in cats), strict=True):
-            plain = self._again(node, dict(zip(read, (each.node for each in own), strict=True)))
+            plain = self._nodes.again(
+                node, dict(zip(read, (each.node for each in own), strict=True))
+            )
             picked = [each.picked for each in own]
             indices = {each.index if each else None for each in picked}
             found = None
             if None not in indices and len(indices) == 1:
                 bases = [each.base for each in picked if each is not None]
-                base = self._again(node, dict(zip(read, bases, strict=True)))
+                base = self._nodes.again(node, dict(zip(read, bases, strict=True)))
                 found = Picked(base, next(each.index for each in picked if each is not None))
             pieces.append(Piece(plain, own[0].width, found))
         return Cat(first.dim, tuple(pieces))
@@ -282,10 +287,10 @@ class _Rewriting:
     def _narrowed(self, piece: Piece, dim: int, low: int, high: int) -> Piece:
         if (low, high) == (0, piece.width):
             return piece
-        node = self._emit(aten.slice.Tensor, piece.node, dim, low, high)
+        node = self._nodes.emit(aten.slice.Tensor, piece.node, dim, low, high)
         picked = None
         if piece.picked is not None:
-            base = self._emit(aten.slice.Tensor, piece.picked.base, dim, low, high)
+            base = self._nodes.emit(aten.slice.Tensor, piece.picked.base, dim, low, high)
             picked = Picked(base, piece.picked.index)
         return Piece(node, high - low, picked)
 
@@ -303,9 +308,9 @@ class _Rewriting:
         for piece in form.pieces:
             picked = None
             if piece.picked is not None:
-                base = self._again(node, {source: piece.picked.base})
+                base = self._nodes.again(node, {source: piece.picked.base})
                 picked = Picked(base, piece.picked.index)
-            pieces.append(Piece(self._again(node, {source: piece.node}), piece.width, picked))
+            pieces.append(Piece(self._nodes.again(node, {source: piece.node}), piece.width, picked))
         return Cat(form.dim, tuple(pieces))
 
     def _view(self, node: Node) -> Form | None:
@@ -320,7 +325,7 @@ class _Rewriting:
         rest = list(sizes[1:])
         if any(isinstance(size, Node) or size == -1 for size in rest):
             rest = [int(size) for size in shape_of(node)[1:]]
-        base = self._emit(aten.reshape.default, form.base, [-1, *rest])
+        base = self._nodes.emit(aten.reshape.default, form.base, [-1, *rest])
         return Picked(base, form.index)
 
     def _moved(self, node: Node, source: Node) -> Form | None:
@@ -328,10 +333,10 @@ class _Rewriting:
         form = self._forms.get(source)
         if not isinstance(form, Picked):
             return None
-        base = self._again(node, {source: form.base})
+        base = self._nodes.again(node, {source: form.base})
         value = base.meta["val"]
         if isinstance(value, list | tuple):
-            parts = [self._emit(operator.getitem, base, place) for place in range(len(value))]
+            parts = [self._nodes.emit(operator.getitem, base, place) for place in range(len(value))]
             return Many(tuple(Picked(part, form.index) for part in parts))
         return Picked(base, form.index)
 
@@ -342,102 +347,8 @@ class _Rewriting:
         if isinstance(form, Picked):
             return self._moved(node, source)
         if isinstance(form, Cat) and form.dim < ndim_of(source) - 1:
-            self._apart(node, self._each_piece(node, source, form))
+            self._parting.apart(node, self._each_piece(node, source, form))
             return None
         if isinstance(form, Cat | Sum):
-            self._part(node, form)
+            self._parting.part(node, form)
         return None
-
-    def _apart(self, node: Node, form: Cat) -> None:
-        """A linear layer of several vectors a row, those of users before their choice."""
-        late = [
-            piece.node
-            if piece.picked is None
-            else self._emit(aten.index_select.default, piece.picked.base, 0, piece.picked.index)
-            for piece in form.pieces
-        ]
-        node.replace_all_uses_with(self._emit(aten.cat.default, late, form.dim))
-
-    def _part(self, node: Node, form: Cat | Sum) -> None:
-        """A linear layer as a sum: of the rows as they stand, and of each choice before it."""
-        _, weight, bias = arguments(node, (None, None, None))
-        chosen: dict[Node, list[tuple[Node, Node]]] = {}
-        rest: list[tuple[Node, Node]] = []
-        for piece, columns in self._columns(form, weight):
-            for sign, picked in piece:
-                signed = columns if sign > 0 else self._emit(aten.neg.default, columns)
-                if isinstance(picked, Picked):
-                    chosen.setdefault(picked.index, []).append((picked.base, signed))
-                else:
-                    rest.append((picked, signed))
-        total: Node | None = None
-        for place, (index, parts) in enumerate(chosen.items()):
-            own = self._product(parts, bias if place == 0 else None)
-            late = self._emit(aten.index_select.default, own, 0, index)
-            total = late if total is None else self._emit(aten.add.Tensor, total, late)
-        assert total is not None
-        if rest:
-            total = self._added(total, rest)
-        node.replace_all_uses_with(total)
-
-    def _columns(
-        self, form: Cat | Sum, weight: Node
-    ) -> list[tuple[list[tuple[int, Picked | Node]], Node]]:
-        """What is multiplied by which columns of the weight."""
-        if isinstance(form, Sum):
-            return [(list(form.terms), weight)]
-        found: list[tuple[list[tuple[int, Picked | Node]], Node]] = []
-        start = 0
-        for piece in form.pieces:
-            stop = start + piece.width
-            if not is_zero(piece.node):
-                own = self._emit(aten.slice.Tensor, weight, 1, start, stop)
-                summed = self._forms.get(piece.node)
-                terms: list[tuple[int, Picked | Node]] = [(1, piece.picked or piece.node)]
-                found.append((list(summed.terms) if isinstance(summed, Sum) else terms, own))
-            start = stop
-        return found
-
-    def _product(self, parts: Sequence[tuple[Node, Node]], bias: Node | None) -> Node:
-        source, weight = self._joined(parts)
-        return self._emit(aten.linear.default, source, weight, bias)
-
-    def _added(self, total: Node, parts: Sequence[tuple[Node, Node]]) -> Node:
-        source, weight = self._joined(parts)
-        if ndim_of(source) == 2:
-            turned = self._emit(aten.t.default, weight)
-            return self._emit(aten.addmm.default, total, source, turned)
-        product = self._emit(aten.linear.default, source, weight)
-        return self._emit(aten.add.Tensor, total, product)
-
-    def _joined(self, parts: Sequence[tuple[Node, Node]]) -> tuple[Node, Node]:
-        """All parts side by side, those of one source with the sum of their weights."""
-        by_source: dict[Node, Node] = {}
-        for source, weight in parts:
-            known = by_source.get(source)
-            by_source[source] = (
-                weight if known is None else self._emit(aten.add.Tensor, known, weight)
-            )
-        sources, weights = list(by_source), list(by_source.values())
-        if len(sources) == 1:
-            return sources[0], weights[0]
-        last = ndim_of(sources[0]) - 1
-        return self._emit(aten.cat.default, sources, last), self._emit(aten.cat.default, weights, 1)
-
-    # Nodes.
-
-    def _again(self, node: Node, swap: dict[Node, Node]) -> Node:
-        """The operation of a node on others."""
-        args = torch.fx.node.map_arg(node.args, lambda own: swap.get(own, own))
-        kwargs = torch.fx.node.map_arg(node.kwargs, lambda own: swap.get(own, own))
-        return self._emit(node.target, *args, **kwargs)
-
-    def _emit(self, target: Any, *args: Any, **kwargs: Any) -> Node:
-        """A new node, with what it gives on tensors without values."""
-        node = self._graph.call_function(target, args, kwargs)
-        values = torch.fx.node.map_arg((args, kwargs), lambda own: own.meta["val"])
-        mode = torch._guards.detect_fake_mode(values)
-        assert mode is not None, "exported programs carry tensors without values"
-        with mode:
-            node.meta["val"] = target(*values[0], **values[1])
-        return node
