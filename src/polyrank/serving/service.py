@@ -30,6 +30,9 @@ from polyrank.serving.rankers import Desk, Rankers
 from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, refusals, timed
 from polyrank.serving.recent import Recent
 
+_FAILURES = (MemoryError, OSError, RuntimeError, ValueError)
+"""What a version can bring about that a request cannot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -87,16 +90,19 @@ class Service:
             ask = parse(body, max_candidates=self._max_candidates)
             model = ask.model or self._only_model()
             served = self.catalog.take(model, ask.version, request_id=call.request_id)
-            order = _order(served, ask)
         began = perf_counter()
-        ranked = self.rankers.of(served).ranker.rank(ask, order, call.deadline, call.stages)
+        try:
+            ranked = self._ranked(served, ask, call)
+        except _FAILURES as error:
+            served = self._instead_of(served, ask, error)
+            ranked = self._ranked(served, ask, call)
         seconds = perf_counter() - began
         with timed(call.stages, "answer"):
             answer = answer_of(served, ranked, call.request_id)
         self._tell(served, ranked)
         if ask.value_model is None:
             self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
-            self._log(served, ranked, order, call)
+            self._log(served, ranked, call)
             self._compare(served, ranked, seconds, call)
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
@@ -159,11 +165,24 @@ class Service:
         self.metrics.predicted(served, ranked.predicted.predictions)
         self.metrics.wanting(served.model, tables.missing, tables.unknown, tables.degraded)
 
-    def _log(self, served: Served, ranked: Ranked, order: Order, call: Call) -> None:
+    def _ranked(self, served: Served, ask: Ask, call: Call) -> Ranked:
+        order = _order(served, ask)
+        return self.rankers.of(served).ranker.rank(ask, order, call.deadline, call.stages)
+
+    def _instead_of(self, served: Served, ask: Ask, error: Exception) -> Served:
+        """The version that answers where a canary failed; of any other the failure stands."""
+        shadowing = self.catalog.shadowing(served.model)
+        if shadowing is None or served is not shadowing.second or ask.version is not None:
+            raise error
+        shadowing.failed(type(error).__name__)
+        return shadowing.primary
+
+    def _log(self, served: Served, ranked: Ranked, call: Call) -> None:
         """Log what was answered."""
         if self.predictions is None:
             return
         ask, predicted = ranked.ask, ranked.predicted
+        order = served.order(ask.profile)
         tables = predicted.tables
         context = (*order.columns, *served.scorer.segment_columns)
         self.predictions.append(
