@@ -101,5 +101,5 @@ def test_where_a_canary_fails_the_first_version_answers(
         assert server.rank(ASKED)["version"] == "1"
     told = server.change("GET", "/v1/models/feed/status")["shadow"]
     assert told["halted"]
-    assert told["errors"] == {"RuntimeError": 10}
+    assert told["errors"]["RuntimeError"] >= 10
     server.change("DELETE", "/v1/models/feed/shadow")
