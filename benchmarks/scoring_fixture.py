@@ -46,8 +46,9 @@ def model() -> RankingModel:
         towers=Towers(widths=(64,)),
     )
     made = RankingModel(schema, layout, config, seed=0).eval().requires_grad_(requires_grad=False)
+    drawn = torch.Generator().manual_seed(0)
     for table in made.tables_of_inputs():
-        table.normal_(0, 0.3)  # as wide as after training
+        table.normal_(0, 0.3, generator=drawn)  # as wide as after training
     return made
 
 
