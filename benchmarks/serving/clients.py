@@ -152,6 +152,7 @@ async def open_loop(
     *,
     seed: int = 0,
     leaver: Question | None = None,
+    into: Run | None = None,
 ) -> Run:
     """Requests at random times (Poisson), whatever becomes of those before.
 
@@ -162,11 +163,13 @@ async def open_loop(
         seconds: For which requests are due.
         seed: Of the times.
         leaver: What is begun and left.
+        into: Where is written down what becomes of each; null: in a new run.
     """
     rng = np.random.default_rng(seed)
     due_N = np.cumsum(rng.exponential(1 / rate, int(rate * seconds * 1.2) + 50))
     due_N = due_N[due_N < seconds]
-    now, run = asyncio.get_running_loop().time, Run(lasted=seconds)
+    now = asyncio.get_running_loop().time
+    run = Run(lasted=seconds) if into is None else into
     start = now() + 0.05
     tasks: set[asyncio.Task[None]] = set()
 

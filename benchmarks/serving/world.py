@@ -84,4 +84,4 @@ def trained(data_root: Path | None, folder: Path) -> Path:
         subprocess.run([*polyrank, *command], check=True)
         return folder / "run" / "bundle"
     subprocess.run([*polyrank, "demo", "--folder", str(folder / "demo"), "--quiet"], check=True)
-    return folder / "demo" / "bundle"
+    return folder / "demo" / "run" / "bundle"
