@@ -29,6 +29,7 @@ from polyrank.layers.pieces import Owners, pieces
 from polyrank.layers.pooling import TargetAttention, mean_pool
 from polyrank.layers.segments import segment_sum, spread
 from polyrank.layers.table import FlatTable
+from polyrank.layers.undrawn import Undrawn
 
 __all__ = [
     "MLP",
@@ -48,6 +49,7 @@ __all__ = [
     "Sided",
     "TargetAttention",
     "Tower",
+    "Undrawn",
     "cost_of",
     "mean_pool",
     "mix",

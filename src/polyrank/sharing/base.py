@@ -13,17 +13,10 @@ from typing import Any, Self
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from polyrank.errors import ConfigError
-from polyrank.layers import Cost, InputSpec, cost_of
+from polyrank.layers import Cost, InputSpec, Undrawn, cost_of
 from polyrank.schema import Declared, Schema
-
-_DRAWS = (
-    *(nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_),
-    *(Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_),
-)
-
 
 EVERYONE = "all tasks"
 """Owner of what tasks share; none is called so, for the space."""
@@ -197,18 +190,8 @@ class SharingConfig(Declared, ABC):
         return self.model_copy(update=changed)
 
     def _cost(self, inputs: InputSpec, tasks: Sequence[str]) -> Cost:
-        with torch.device("meta"), _Undrawn():
+        with torch.device("meta"), Undrawn():
             return cost_of(self.assemble(inputs, tasks))
-
-
-class _Undrawn(TorchFunctionMode):
-    """Leaves weights as they are: to draw them is most of the work on the ``meta`` device."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in _DRAWS:
-            return (*args, *kwargs.values())[0]
-        return func(*args, **kwargs)
 
 
 def _largest(fits: Callable[[float], bool]) -> float:
