@@ -12,26 +12,37 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 INT64_MAX = 2**63 - 1
+_TEXTS = frozenset(dtype.id for dtype in (pa.string(), pa.large_string(), pa.string_view()))
+_LISTS = frozenset(
+    dtype.id
+    for dtype in (
+        pa.list_(pa.int8()),
+        pa.large_list(pa.int8()),
+        pa.list_(pa.int8(), 1),
+        pa.list_view(pa.int8()),
+        pa.large_list_view(pa.int8()),
+    )
+)
+_PACKED = frozenset(
+    dtype.id
+    for dtype in (
+        pa.dictionary(pa.int8(), pa.int8()),
+        pa.run_end_encoded(pa.int16(), pa.int8()),
+        pa.string(),
+        pa.string_view(),
+    )
+)
+"""Types that ``plain`` may have to change, beside lists."""
 
 
 def is_text(dtype: Any) -> bool:
     """Whether a type holds strings."""
-    return bool(
-        pa.types.is_string(dtype)
-        or pa.types.is_large_string(dtype)
-        or pa.types.is_string_view(dtype)
-    )
+    return dtype.id in _TEXTS
 
 
 def is_list(dtype: Any) -> bool:
     """Whether a type holds lists."""
-    return bool(
-        pa.types.is_list(dtype)
-        or pa.types.is_large_list(dtype)
-        or pa.types.is_fixed_size_list(dtype)
-        or pa.types.is_list_view(dtype)
-        or pa.types.is_large_list_view(dtype)
-    )
+    return dtype.id in _LISTS
 
 
 @lru_cache(maxsize=1024)
@@ -51,6 +62,8 @@ def plain(array: Any) -> Any:
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     dtype = array.type
+    if dtype.id not in _PACKED and dtype.id not in _LISTS:
+        return array
     if pa.types.is_dictionary(dtype):
         values = plain(array.dictionary)
         return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()

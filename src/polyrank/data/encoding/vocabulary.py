@@ -20,6 +20,10 @@ UNSEEN = 1
 _SPECIAL = 2
 _FEW = 1 << 13
 """Integers up to which looking each up costs less than telling them apart first."""
+_FEW_TEXTS = 64
+"""Distinct strings up to which a dictionary finds them faster than their hashes."""
+_SMALL = 1 << 14
+"""Strings of a vocabulary up to which it has a dictionary beside."""
 _DENSE_SLACK = 1 << 16
 _DENSE_FACTOR = 8
 
@@ -116,11 +120,17 @@ class _Hashed:
         self._shift = np.uint64(64 - bits)
         starts = np.arange(1 << bits, dtype=np.uint64) << self._shift
         self._starts = np.searchsorted(self._hashes, starts).astype(np.int32)
+        self._small: dict[bytes, int] = {}
+        if len(ids) <= _SMALL and not is_int(ids):
+            self._small = {each: row for row, each in enumerate(ids.to_pylist(), _SPECIAL)}
 
     def find(self, ids: pa.Array) -> NDArray[np.int32]:
         """Rows of distinct ids."""
         if is_int(ids):
             return self.find_ints(int_values(ids))
+        if self._small and len(ids) <= _FEW_TEXTS:
+            found = [self._small.get(each, UNSEEN) for each in ids.to_pylist()]
+            return np.array(found, dtype=np.int32)
         places, hit = self._find_hashes(hash_ids(ids, self._key))
         near = np.flatnonzero(hit)
         same = pc.equal(ids.take(pa.array(near)), self._ids.take(pa.array(places[near])))

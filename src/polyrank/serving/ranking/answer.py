@@ -51,6 +51,9 @@ def _candidates(ranked: Ranked) -> list[dict[str, Any]]:
     tasks = _taken(ranked.predicted.predictions, order_K)
     terms = _taken(ranked.scored.terms, order_K) if ranked.ask.explain else {}
     scores = _finite(ranked.scored.score_N[order_K]).tolist()
+    predictions = [
+        dict(zip(tasks, values, strict=True)) for values in zip(*tasks.values(), strict=True)
+    ]
     items = ranked.ask.items
     answered = []
     for rank, place in enumerate(order_K.tolist()):
@@ -58,7 +61,7 @@ def _candidates(ranked: Ranked) -> list[dict[str, Any]]:
             "id": items[place],
             "index": place,
             "score": scores[rank],
-            "predictions": {task: values[rank] for task, values in tasks.items()},
+            "predictions": predictions[rank],
         }
         if terms:
             entry["terms"] = {name: values[rank] for name, values in terms.items()}

@@ -97,6 +97,8 @@ def _candidates(
         )
     if len(tree) > most:
         raise RequestError(413, f"{len(tree):,} candidates, and {most:,} are the most")
+    if _plain_ids(tree):
+        return list(tree), {}, {}
     items: list[Id] = []
     brought: list[Mapping[str, Any]] = []
     for place, entry in enumerate(tree):
@@ -111,6 +113,12 @@ def _candidates(
     columns = {name: [features.get(name) for features in brought] for name in names}
     given = {name: [name in features for features in brought] for name in names}
     return items, columns, {name: flags for name, flags in given.items() if not all(flags)}
+
+
+def _plain_ids(tree: list[Any]) -> bool:
+    """Whether all are ids of one kind, as ``_id`` has them."""
+    kinds = set(map(type, tree))
+    return kinds == {str} or (kinds == {int} and min(tree) >= -(2**63) and max(tree) < 2**63)
 
 
 def _known(tree: Mapping[str, Any], fields: Sequence[str], where: str) -> None:

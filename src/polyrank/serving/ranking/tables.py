@@ -112,10 +112,8 @@ class TableMaker:
         degraded: dict[str, str] = {}
         user = self._complete(user, self._user_tables, deadline, known, degraded)
         rows = self._partly(ask, rows, deadline, known, degraded)
-        missing = [name for name in self._user_columns if name not in user.column_names]
-        user = _with_nulls(user, missing)
-        lacking = [name for name in self._row_columns if name not in rows.column_names]
-        rows = _with_nulls(rows, lacking)
+        user, missing = _with_nulls(user, self._user_columns)
+        rows, lacking = _with_nulls(rows, self._row_columns)
         brought = {*ask.user_features, *ask.item_features, *ask.context}
         return Tables(
             user=user,
@@ -129,8 +127,7 @@ class TableMaker:
     def complete_rows(self, rows: pa.Table, deadline: Deadline) -> pa.Table:
         """Rows of which each brings its own user, with all that stores know of their ids."""
         rows = self._complete(rows, tuple(self._on), deadline, {}, {})
-        columns = (*self._user_columns, *self._row_columns)
-        return _with_nulls(rows, [name for name in columns if name not in rows.column_names])
+        return _with_nulls(rows, (*self._user_columns, *self._row_columns))[0]
 
     def _given(self, ask: Ask, wanted: Collection[str]) -> tuple[pa.Table, pa.Table]:
         """What the request itself gives, each column in the half that reads it."""
@@ -215,10 +212,13 @@ def _as(values: Any, dtype: Any, name: str) -> Any:
         raise RequestError(400, f"the values of {name!a} must be {dtype}") from None
 
 
-def _with_nulls(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    for name in names:
+def _with_nulls(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The table with null where it lacks one of these columns, and which it lacked."""
+    there = set(table.column_names)
+    missing = [name for name in names if name not in there]
+    for name in missing:
         table = table.append_column(name, pa.nulls(table.num_rows))
-    return table
+    return table, missing
 
 
 def _rows_only(num_rows: int) -> pa.Table:
