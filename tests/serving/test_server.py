@@ -271,6 +271,46 @@ def test_lists_and_vectors_are_tensors(server: Server) -> None:
     assert "item_tags.lengths" in refused["error"]
 
 
+WRAPS = [2**62] * 4
+"""Lengths whose sum is 0 in 64 bits."""
+
+
+@pytest.mark.parametrize("values", [[], None])
+def test_lengths_of_no_values_are_refused(server: Server, values: Any) -> None:
+    inputs = [{"name": "item_tags.lengths", "shape": [4], "datatype": "INT64", "data": WRAPS}]
+    if values is not None:
+        inputs.append({"name": "item_tags", "shape": [0], "datatype": "BYTES", "data": values})
+    refused = server.ask("POST", "/v2/models/plain/infer", {"inputs": inputs}, 400)
+    assert "item_tags.lengths" in refused["error"]
+
+
+def test_rows_bring_what_a_value_model_reads(server: Server, scorer: Scorer) -> None:
+    tree = {
+        "kind": "by_context",
+        "column": "tier",
+        "values": {"1": SUM},
+        "default": {"kind": "weighted_sum", "terms": {"like": {"weight": 2.0}}},
+    }
+    asked = {"profile": "tiers", "value_model": tree}
+    server.change("PUT", "/v1/models/feed/value-model", asked)
+    assert "tier" in {each["name"] for each in server.ask("GET", "/v2/models/feed")["inputs"]}
+    rows = feeds.bare_log().slice(0, 3)
+    inputs = [
+        {"name": "item_id", "datatype": "INT64", "data": rows["item_id"].to_pylist()},
+        {"name": "tier", "datatype": "BYTES", "data": ["1", "2", "1"]},
+    ]
+    body: dict[str, Any] = {"parameters": {"profile": "tiers"}, "outputs": [{"name": "like"}]}
+    body["inputs"] = [{**each, "shape": [3]} for each in inputs]
+    rows = only(rows, ["item_id"]).append_column("tier", pa.array([1, 2, 1]))
+    model, _ = parse_value_model(tree, where="test")
+    offline = Scorer(feeds.bundle(joined=True).with_value_model(model)).rank(rows)
+    answer = server.ask("POST", "/v2/models/feed/infer", {**body, "outputs": [{"name": "score"}]})
+    assert sorted(answer["outputs"][0]["data"]) == sorted(offline["score"].to_pylist())
+    del body["inputs"][1]
+    likes = server.ask("POST", "/v2/models/feed/infer", body)["outputs"][0]["data"]
+    assert sorted(likes) == sorted(offline[PREFIX + "like"].to_pylist())
+
+
 def test_a_value_model_changes_at_once_and_rolls_back(server: Server) -> None:
     rows, body = request(500, 20)
     before = server.rank(body)

@@ -31,7 +31,7 @@ from polyrank.serving.protocol import (
     ready_answer,
     server_answer,
 )
-from polyrank.serving.service import Call, Done, Service
+from polyrank.serving.service import Call, Done, Service, spec_in_force
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -92,7 +92,7 @@ class Api:
         """What a model takes and gives."""
         name, version = _named(request)
         served, desk = await self._computed(self._service.desk, name, version)
-        return _response(model_answer(desk.spec, [served.version]))
+        return _response(model_answer(spec_in_force(served, desk), [served.version]))
 
     async def model_ready(self, request: Request) -> Response:
         """Whether a model can answer."""
@@ -120,11 +120,11 @@ class Api:
 
     async def example(self, request: Request) -> Response:
         """A ranking request that this model answers."""
-        return _json(self._service.example(request.path_params["model"]))
+        return _json(await self._computed(self._service.example, request.path_params["model"]))
 
     async def stats(self, _: Request) -> Response:
         """Latencies and distributions of late, for the console."""
-        return _json(self._service.recent.stats())
+        return _json(await self._computed(self._service.recent.stats))
 
     async def openapi(self, _: Request) -> Response:
         """This interface, described."""

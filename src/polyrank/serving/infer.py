@@ -8,7 +8,8 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,13 @@ def spec_of(model: str, scorer: RequestScorer) -> ModelSpec:
     )
 
 
+def with_context(spec: ModelSpec, names: Iterable[str]) -> ModelSpec:
+    """What a bundle takes and gives where value models read further columns, as text."""
+    known = {each.name for each in spec.inputs}
+    more = tuple(_tensor(name, "BYTES") for name in dict.fromkeys(names) if name not in known)
+    return replace(spec, inputs=(*spec.inputs, *more)) if more else spec
+
+
 def table_of(request: InferRequest) -> pa.Table:
     """The request's tensors as columns.
 
@@ -66,10 +74,13 @@ def table_of(request: InferRequest) -> pa.Table:
         RequestError: 400, lengths do not fit the values.
     """
     columns: dict[str, Any] = {}
-    for name, array in request.inputs.items():
+    given = request.inputs
+    for name, array in given.items():
         if name.endswith(LENGTHS):
+            if name.removesuffix(LENGTHS) not in given:
+                raise RequestError(400, f"tensor {name!a} comes without its values")
             continue
-        lengths = request.inputs.get(name + LENGTHS)
+        lengths = given.get(name + LENGTHS)
         columns[name] = _array(array) if lengths is None else _lists(name, array, lengths)
     return pa.table(columns)
 
@@ -114,7 +125,8 @@ def _array(array: NDArray[Any]) -> Any:
 
 
 def _lists(name: str, values: NDArray[Any], lengths_N: NDArray[Any]) -> Any:
-    if (lengths_N < 0).any() or int(lengths_N.sum()) != len(values):
+    within = ((lengths_N >= 0) & (lengths_N <= len(values))).all()  # so that no sum can overflow
+    if not within or int(lengths_N.sum()) != len(values):
         raise RequestError(
             400, f"tensor {name + LENGTHS!a} must sum to the {len(values)} values of {name!a}"
         )

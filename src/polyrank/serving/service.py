@@ -20,12 +20,12 @@ from polyrank.scoring import SCORE, Order
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
 from polyrank.serving.examples import example_of
-from polyrank.serving.infer import PARAMETERS, ROWS, table_of
+from polyrank.serving.infer import PARAMETERS, ROWS, table_of, with_context
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import DEFAULT, Catalog, Served
 from polyrank.serving.predictions import Answer, PredictionLog
 from polyrank.serving.protocol import Answer as Encoded
-from polyrank.serving.protocol import infer_answer, parse_request
+from polyrank.serving.protocol import ModelSpec, infer_answer, parse_request
 from polyrank.serving.rankers import Desk, Rankers
 from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, refusals, timed
 from polyrank.serving.recent import Recent
@@ -119,21 +119,21 @@ class Service:
         """
         served = self.catalog.take(model, version, request_id=call.request_id)
         desk = self.rankers.of(served)
+        spec = spec_in_force(served, desk)
         with timed(call.stages, "parse"):
             caps = {ROWS: self._max_candidates}
-            asked = parse_request(body, header_length, desk.spec, caps=caps, parameters=PARAMETERS)
+            asked = parse_request(body, header_length, spec, caps=caps, parameters=PARAMETERS)
             order = served.order(str(asked.parameters.get("profile", DEFAULT)))
             rows = table_of(asked)
-        predictions, columns = desk.ranker.predict_rows(
-            rows, order.columns, call.deadline, call.stages
-        )
+        scored = SCORE in {each.name for each in asked.outputs}
+        context = order.columns if scored else ()
+        predictions, columns = desk.ranker.predict_rows(rows, context, call.deadline, call.stages)
         self.metrics.predicted(served, predictions)
-        wanted = {each.name for each in asked.outputs}
         outputs: dict[str, NDArray[Any]] = dict(predictions)
-        if SCORE in wanted and SCORE not in outputs:
+        if scored and SCORE not in outputs:
             outputs[SCORE] = _scores(order, predictions, columns)
         with timed(call.stages, "answer"):
-            answer = infer_answer(desk.spec, asked, outputs, version=served.version)
+            answer = infer_answer(spec, asked, outputs, version=served.version)
         return Done(answer=answer, candidates=asked.sizes.get(ROWS, 0))
 
     def desk(self, model: str, version: str | None = None) -> tuple[Served, Desk]:
@@ -220,6 +220,12 @@ class Service:
         return ranked.scored.score_N
 
 
+def spec_in_force(served: Served, desk: Desk) -> ModelSpec:
+    """What a version takes and gives under the value models of its profiles."""
+    columns = (name for order in served.profiles.values() for name in order.columns)
+    return with_context(desk.spec, columns)
+
+
 def _order(served: Served, ask: Ask) -> Order:
     """What a request is ranked by: its own value model, or a profile.
 
@@ -240,7 +246,8 @@ def _scores(
     columns: Mapping[str, NDArray[Any]],
 ) -> NDArray[np.float64]:
     num_rows = len(next(iter(predictions.values())))
-    return order.score(predictions, np.zeros(num_rows, dtype=np.int64), columns).score_N
+    with refusals():
+        return order.score(predictions, np.zeros(num_rows, dtype=np.int64), columns).score_N
 
 
 def _whole(user: pa.Table, rows: pa.Table) -> pa.Table:
