@@ -21,10 +21,11 @@ import datetime
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ AT_ONCE = (4, 16, 32)
 SHARE = 0.7
 FACTORS = (2, 10)
 STARTS = 3
+PARTS = ("stages", "capacity", "held", "overload", "reloads", "cold")
 Start = Callable[[], AbstractContextManager[Server]]
 
 
@@ -78,6 +80,11 @@ def quantiles(seconds: Sequence[float] | np.ndarray) -> tuple[float, float, floa
         return (float("nan"),) * 3
     found = np.quantile(np.asarray(seconds) * 1e3, (0.5, 0.99, 0.999))
     return float(found[0]), float(found[1]), float(found[2])
+
+
+def turning(questions: Sequence[Question]) -> Callable[[int], Question]:
+    """The question of each place: one after the other, and again."""
+    return lambda place: questions[place % len(questions)]
 
 
 def learn(bench: Bench) -> None:
@@ -126,9 +133,7 @@ async def held(bench: Bench) -> list[str]:
     ]
     for size, questions in bench.questions.items():
         client, rate = bench.client(), SHARE * bench.capacity[size]
-        run = await open_loop(
-            client, lambda place, those=questions: those[place % COUNT], rate, bench.seconds
-        )
+        run = await open_loop(client, turning(questions), rate, bench.seconds)
         bench.done(client, run)
         p50, p99, p999 = quantiles(run.ok())
         due, seconds = np.asarray(run.due), np.asarray(run.seconds)
@@ -154,10 +159,8 @@ async def overloaded(bench: Bench) -> list[str]:
     ]
     for factor in FACTORS:
         client, before = bench.client(), bench.server.rss()
-        run = await open_loop(
-            client, lambda place: questions[place % COUNT], factor * peak, bench.seconds
-        )
-        recovered = await recovery(bench, client, questions)
+        run = await open_loop(client, turning(questions), factor * peak, bench.seconds)
+        recovered = run.drained + await recovery(bench, client, questions)
         bench.done(client, run)
         counts, status = run.counts(), np.asarray(run.status)
         refused = np.asarray(run.seconds)[status == 503]
@@ -173,7 +176,8 @@ async def overloaded(bench: Bench) -> list[str]:
 
 
 async def recovery(bench: Bench, client: Client, questions: Sequence[Question]) -> float:
-    """Seconds until five in a row are answered within three times the unloaded p99."""
+    """Seconds from the last answer on, until five in a row take at most three times the unloaded
+    p99."""
     began, row, since = time.perf_counter(), 0, 0.0
     while row < 5 and time.perf_counter() - began < 30:
         start = time.perf_counter()
@@ -193,9 +197,7 @@ async def reloading(bench: Bench, pairs: int) -> list[str]:
     changed: list[float] = []
     reloads, failed = 0, 0
     for turn in range(2 * pairs):
-        load = open_loop(
-            client, lambda place: questions[place % COUNT], rate, window, seed=turn // 2
-        )
+        load = open_loop(client, turning(questions), rate, window, seed=turn // 2)
         if turn % 2:
             run, _ = await asyncio.gather(load, asyncio.to_thread(bench.world.reload, bench.server))
             reloads += 1
@@ -266,20 +268,22 @@ def cold(start: Start, bench: Bench) -> list[str]:
     ]
 
 
-def measured(bench: Bench, pairs: int) -> list[str]:
+def measured(bench: Bench, options: argparse.Namespace) -> list[str]:
     """All parts on one server."""
     learn(bench)
-    parts: tuple[tuple[str, Callable[[], list[str]]], ...] = (
-        ("Capacity (closed loop)", lambda: asyncio.run(capacity(bench))),
-        (f"At {SHARE:.0%} of the capacity (open loop)", lambda: asyncio.run(held(bench))),
-        ("Overload (open loop)", lambda: asyncio.run(overloaded(bench))),
-        ("Hot reloads", lambda: asyncio.run(reloading(bench, pairs))),
-        ("Where the time goes", lambda: asyncio.run(by_stage(bench))),
-    )
+    parts: dict[str, tuple[str, Callable[[], Coroutine[Any, Any, list[str]]]]] = {
+        "stages": ("Where the time goes", lambda: by_stage(bench)),
+        "capacity": ("Capacity (closed loop)", lambda: capacity(bench)),
+        "held": (f"At {SHARE:.0%} of the capacity (open loop)", lambda: held(bench)),
+        "overload": ("Overload (open loop)", lambda: overloaded(bench)),
+        "reloads": ("Hot reloads", lambda: reloading(bench, options.pairs)),
+    }
     lines = []
-    for title, part in parts:
-        lines += [f"## {title}", "", *part()]
-        print("\n".join(lines[-12:]), flush=True)
+    for name, (title, part) in parts.items():
+        if name in options.parts or name == "capacity":
+            told = [f"## {title}", "", *asyncio.run(part())]
+            print("\n".join(told), flush=True)
+            lines += told
     return lines
 
 
@@ -318,6 +322,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, help="a trained bundle, instead")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each part")
     parser.add_argument("--pairs", type=int, default=4, help="of windows with and without reload")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--deadline-ms", type=int, default=1000)
     parser.add_argument("--places", type=int, help="the server's limits.max_requests")
     parser.add_argument("--queue", type=int, help="the server's limits.queue_length")
@@ -347,8 +352,9 @@ def main() -> None:
             }
             deadline = options.deadline_ms / 1e3
             bench = Bench(server, world, questions, options.seconds, deadline)
-            lines = measured(bench, options.pairs)
-        lines += ["## Cold start", "", *cold(start, bench)]
+            lines = measured(bench, options)
+        if "cold" in options.parts:
+            lines += ["## Cold start", "", *cold(start, bench)]
     lines += [
         f"Wrong answers in all of it: {len(bench.faults)}"
         + "".join(f"; {fault}" for fault in sorted(set(bench.faults))[:5])

@@ -46,6 +46,8 @@ class Run:
     faults: list[str] = field(default_factory=list)
     expected_refusals: int = 0
     lasted: float = 0.0
+    drained: float = 0.0
+    """Seconds from the last moment of the load to the last answer."""
 
     def keep(self, question: Question, times: tuple[float, float, float], reply: Reply) -> None:
         """Write down a reply; times are due, sent and done."""
@@ -62,7 +64,8 @@ class Run:
 
     def ok(self) -> NDArray[np.float64]:
         """Seconds of the requests that were answered."""
-        return np.asarray(self.seconds)[np.asarray(self.status, dtype=int) == 200]
+        answered = [s for s, status in zip(self.seconds, self.status, strict=True) if status == 200]
+        return np.asarray(answered, dtype=np.float64)
 
     def goodput(self) -> float:
         """Answers a second."""
@@ -191,6 +194,7 @@ async def open_loop(
         task.add_done_callback(ended)
     if tasks:
         await asyncio.gather(*tasks)
+    run.drained = max(0.0, now() - start - seconds)
     return run
 
 

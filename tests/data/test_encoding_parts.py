@@ -81,6 +81,7 @@ def test_ids_whose_hashes_collide_are_still_told_apart(monkeypatch: pytest.Monke
         return np.zeros_like(true) if key == first else true
 
     monkeypatch.setattr(vocabulary, "hash_ids", colliding)
+    monkeypatch.setattr(vocabulary, "_FEW_TEXTS", 0)
     table = Vocabulary(ids.cast(pa.large_binary()))
     assert table.rows(ids.cast(pa.large_binary())).tolist() == [2, 3, 4]
 
@@ -94,8 +95,23 @@ def test_a_string_with_the_hash_of_a_known_one_is_unseen(monkeypatch: pytest.Mon
         return np.array([stolen[0]] * len(values))
 
     monkeypatch.setattr(vocabulary, "hash_ids", forged)
+    monkeypatch.setattr(vocabulary, "_FEW_TEXTS", 0)
     asked = pa.array([b"forged", b"left", None], pa.large_binary())
     assert table.rows(asked).tolist() == [1, 2, 0]
+
+
+def test_few_strings_are_found_as_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [None, "", *(f"{place}\N{SNOWMAN}" for place in range(300))]
+    known = pa.array(names[1:200:2], pa.large_binary())
+    asked = pa.array(names, pa.large_binary())
+    many = Vocabulary(known).rows(asked).tolist()
+    few = [Vocabulary(known).rows(asked.slice(start, 40)) for start in range(0, len(names), 40)]
+    assert np.concatenate(few).tolist() == many
+    expected = [0, *(2 + place // 2 if place % 2 == 0 else 1 for place in range(199))]
+    assert many == [*expected, *([1] * (len(names) - 200))]
+    monkeypatch.setattr(vocabulary, "_SMALL", 10)
+    large = [Vocabulary(known).rows(asked.slice(start, 40)) for start in range(0, len(names), 40)]
+    assert np.concatenate(large).tolist() == many
 
 
 @few
