@@ -73,8 +73,16 @@ class ModelRanker:
     ) -> None:
         self.requests = RequestScorer(scorer)
         self.provider = provider
+        bundle = scorer.bundle
         self._tables = TableMaker(
-            scorer.bundle.schema, self.requests.user_columns, self.requests.row_columns, provider
+            bundle.schema,
+            self.requests.user_columns,
+            self.requests.row_columns,
+            provider,
+            {
+                side.name: set(bundle.tables[side.name].column_names) - {side.key}
+                for side in bundle.schema.tables
+            },
         )
         self._batcher = Batcher(self.requests, linger=linger, told=told)
 
@@ -124,7 +132,11 @@ class ModelRanker:
             tables = self._tables.make(ask, needed, deadline)
             _check_context(needed, tables)
         with timed(stages, "encode"), refusals():
-            asked = self.requests.encode(tables.user, tables.rows, context)
+            asked = (
+                self.requests.encode(tables.user, tables.rows, context)
+                if tables.parted
+                else self.requests.encode_rows(tables.rows, context)
+            )
         with timed(stages, "model"):
             predictions = self._batcher.predict(asked, deadline)
         return Predicted(tables=tables, asked=asked, predictions=predictions)
