@@ -405,6 +405,11 @@ def test_another_search_does_not_go_on(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             search(task, tmp_path)
     kept = (tmp_path / "trials.jsonl").read_bytes()
+    older = tmp_path / "older"
+    older.mkdir()
+    (older / "trials.jsonl").write_bytes(kept.replace(b'"format": 2', b'"format": 1', 1))
+    with pytest.raises(ConfigError, match="format was 1, is 2"):  # measured by other last digits
+        search(worlds.task(), older)
     for wrong in (worlds.task(worlds.some_settings(weights={"nothing": {}})),):
         with pytest.raises(ConfigError):
             search(wrong, tmp_path, restart=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polyrank.fusion.tuning.credits import Credits
 from polyrank.fusion.tuning.lists import Laid
+from polyrank.fusion.tuning.quick import Quick
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +24,8 @@ class Block(ABC):
 
     pad: float
     """The score of places after a list's last row: above and equal to none."""
+    at_once: int = 8
+    """Vectors that are ranked together."""
     rows: Ints
     """Row numbers in the block's layout, -1 after the last one."""
 
@@ -67,16 +70,18 @@ class Pairs(Block):
     """Short lists: each row that earns is compared with every row of its list. Layout (L, R)."""
 
     pad = np.nan
+    at_once = 50
 
     def __init__(self, laid: Laid, objectives: Sequence[Credits]) -> None:
         super().__init__(np.ascontiguousarray(laid.rows_RL.T), objectives)
+        self._quick: Quick | None = None
         most = int(laid.earning_R.max())
         self._widths = [int((laid.earning_R > place).sum()) for place in range(most)]
         earning_C = np.concatenate(
             [self.rows[place, :width] for place, width in enumerate(self._widths)]
         )
         length = len(self.rows)
-        self._size = len(earning_C)
+        self._size = len(earning_C)  # at most lists.ROWS: BLAS takes dot products of so few whole
         above_A, tied_A = np.divmod(np.arange((length + 1) ** 2), length + 1)
         tied_A = np.clip(tied_A, 1, np.maximum(length - above_A, 1))
         self._tables: dict[object, tuple[Floats, Floats, list[tuple[int, Floats]]]] = {}
@@ -86,18 +91,38 @@ class Pairs(Block):
                 self._tables[each.places] = (each.places.values(length), mean_A, [])
             self._tables[each.places][2].append((place, each.credit_N[earning_C]))
 
+    def hold(self, parts: Sequence[Floats]) -> None:
+        """Lay out the parts (N,) that weights multiply, once."""
+        super().hold(parts)
+        for part in self.parts:
+            part.ravel()[self._outside] = self.pad
+        self._quick = Quick(self.parts, self._widths)
+
+    def of_weights(self, weight_BT: Floats) -> Floats:
+        """(B, O) under weights of the parts."""
+        assert self._quick is not None
+        stood = self._quick.stood(weight_BT)
+        if stood is None:
+            few = range(0, len(weight_BT), Block.at_once)
+            dense = [Block.of_weights(self, weight_BT[at : at + Block.at_once]) for at in few]
+            return np.concatenate(dense)
+        at_M = stood.above_M * (len(self.rows) + 1) + stood.tied_M
+        earned_BO = np.empty((len(weight_BT), len(self.objectives)))
+        for single_L, mean_A, earning in self._tables.values():
+            worth_BC = single_L.take(stood.above_BC)
+            worth_BC[stood.vector_M, stood.row_M] = mean_A.take(at_M)
+            for place, credit_C in earning:
+                earned_BO[:, place] = _summed(worth_BC, credit_C)
+        return earned_BO
+
     def _earned(self, score: Floats) -> Floats:
         above_BC, tied_BC = self._compared(score)
+        at_BC = above_BC * np.intp(len(self.rows) + 1) + tied_BC
         earned_BO = np.empty((len(score), len(self.objectives)))
-        no_ties = bool((tied_BC == 1).all())
-        length = len(self.rows)
-        for single_L, mean_A, earning in self._tables.values():
-            if no_ties:
-                worth_BC = single_L.take(above_BC)
-            else:
-                worth_BC = mean_A.take(above_BC * np.intp(length + 1) + tied_BC)
+        for _, mean_A, earning in self._tables.values():
+            worth_BC = mean_A.take(at_BC)
             for place, credit_C in earning:
-                earned_BO[:, place] = np.add.reduce(worth_BC * credit_C, axis=1)
+                earned_BO[:, place] = _summed(worth_BC, credit_C)
         return earned_BO
 
     def _compared(self, score: Floats) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -200,6 +225,11 @@ def _runs(ordered: Floats) -> tuple[Ints, Ints]:
     first = np.maximum.accumulate(first, axis=-1)
     last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
     return length - 1 - last, last - first + 1
+
+
+def _summed(worth_BC: Floats, credit_C: Floats) -> Floats:
+    """(B,) A dot product a vector: bits depend on no other, as those of one product would."""
+    return np.asarray((worth_BC[:, None] @ credit_C[:, None])[:, 0, 0])
 
 
 def _column(weight_B: Floats) -> Floats:

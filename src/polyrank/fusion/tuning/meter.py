@@ -19,8 +19,6 @@ from polyrank.fusion.tuning.objectives import Objective
 from polyrank.fusion.tuning.replayed import Replayed
 
 Floats = NDArray[np.float64]
-VECTORS = 8
-"""Score vectors that a block ranks at once."""
 LONGEST_PAIRED = 64
 """Rows of a list whose rows are compared with one another; where all places count, twice that."""
 
@@ -75,10 +73,10 @@ class Meter:
                 value_M[place] = each.measure(self.log, score_N)
 
     def _summed(self, vectors: int, earned: Callable[[Block, slice], Floats]) -> Floats:
-        parts = [slice(first, first + VECTORS) for first in range(0, vectors, VECTORS)]
-
         def of(block: Block) -> Floats:
-            return np.concatenate([earned(block, part) for part in parts])
+            step = block.at_once
+            firsts = range(0, vectors, step)
+            return np.concatenate([earned(block, slice(at, at + step)) for at in firsts])
 
         value_BM = np.tile(self._constant_M, (vectors, 1))
         with ThreadPoolExecutor(self._threads) as pool:

@@ -14,11 +14,13 @@ from polyrank.errors import DataError
 from polyrank.fusion.base import ValueModel, refuse_rows
 from polyrank.fusion.candidates import told
 from polyrank.fusion.demotion import Demotion
-from polyrank.fusion.tuning.meter import VECTORS, Meter
+from polyrank.fusion.tuning.meter import Meter
 from polyrank.fusion.tuning.objectives import Objective
 from polyrank.fusion.tuning.replayed import Replayed
 
 Floats = NDArray[np.float64]
+VECTORS = 8
+"""Scored by the model itself before they are ranked."""
 
 
 class Ranking:

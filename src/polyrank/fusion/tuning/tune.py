@@ -214,7 +214,7 @@ def _memo(
         yield None
         return
     header: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "bundle": task.bundle,
         "log": {"rows": len(task.log), "fingerprint": task.log.fingerprint},
         "model": task.model.model_dump(mode="json"),
