@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -182,16 +179,3 @@ def test_the_folder_of_a_run_leads_to_its_bundle(saved: Path) -> None:
         load_bundle(run)
     assert refused.value.where == f"{run}: MANIFEST.json"
     assert str(refused.value).endswith(f"Did you mean {saved}?")
-
-
-def test_loading_imports_no_compiler(saved: Path) -> None:
-    """It would take longer than all the rest of a start."""
-    code = (
-        "import sys; from pathlib import Path; from polyrank.bundle import load_bundle; "
-        f"load_bundle(Path({str(saved)!r})); sys.exit('torch._dynamo' in sys.modules)"
-    )
-    path = os.pathsep.join(part for part in sys.path if part)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, check=False
-    )
-    assert done.returncode == 0

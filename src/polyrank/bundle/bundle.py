@@ -23,7 +23,6 @@ from polyrank.calibration import CURVES, Curve
 from polyrank.data import Encoders
 from polyrank.errors import ArtefactError, PolyrankError
 from polyrank.fusion import Demotion, ValueModel
-from polyrank.layers import Undrawn
 from polyrank.model import ModelConfig, RankingModel
 from polyrank.schema import Schema, parse
 from polyrank.storage import Committed, arrays_writer, commit_directory, jsonio, open_committed
@@ -243,7 +242,7 @@ def _rebuild(
     config: ModelConfig,
     weights: Mapping[str, NDArray[Any]],
 ) -> RankingModel:
-    with torch.device("meta"), Undrawn():
+    with torch.device("meta"):
         model = RankingModel(schema, encoders.layout, config, seed=0)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: value.shape for name, value in weights.items()}
