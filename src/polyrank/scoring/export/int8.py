@@ -109,9 +109,7 @@ def _in_int8(
     from onnx import numpy_helper
 
     source, name = node.input[0], node.output[0]
-    weight_KO = numpy_helper.to_array(weights[node.input[1]]).astype(np.float32)
-    if any(each.name == "transB" and each.i for each in node.attribute):
-        weight_KO = weight_KO.T
+    weight_KO = _weight(node, numpy_helper.to_array(weights[node.input[1]]))
     scale_O = np.maximum(np.abs(weight_KO).max(0), 1e-12) / 127
     rounded_KO = np.clip(np.rint(weight_KO / scale_O), -127, 127).astype(np.int8)
     low, high = ranges[source]
@@ -146,6 +144,12 @@ def _in_int8(
     if bias:
         nodes.append(onnx.helper.make_node("Add", [alone, bias[0]], [name], name))
     return nodes
+
+
+def _weight(node: onnx.NodeProto, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """(K, O) What the rows are multiplied by."""
+    turned = any(each.name == "transB" and each.i for each in node.attribute)
+    return np.asarray(stored.T if turned else stored, np.float32)
 
 
 def _once_each(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
