@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -29,6 +30,10 @@ log = logging.getLogger("polyrank.serving")
 
 CUT = 1
 """Exit code where requests did not end in the time there was to drain."""
+SWITCH_SECONDS = 1e-4
+"""After which Python hands the interpreter to another thread that waits for it. With its own 5 ms
+the loop waits that long after each system call while requests are computed: under twice the load it
+refused in 130 ms and two thirds of the capacity was lost."""
 _SIGNALLED = 128
 _LAST_RESORT_SECONDS = 1.5
 """Beyond all others, after which a process whose app hangs is ended from a thread."""
@@ -136,6 +141,7 @@ def run(guard: Guard, listener: socket.socket) -> int:
         PolyrankError: The app did not start; its own error, where it is one of these.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(guard)
     log.info("listening at %s", url_of(listener))
     with listener:
