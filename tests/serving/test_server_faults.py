@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,14 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 
 from polyrank.bundle import save_bundle
+from polyrank.errors import ConfigError
 from polyrank.fusion import parse_value_model
 from polyrank.scoring import PREFIX, Scorer
 from polyrank.serving.features import codec_of, fill, store_settings
 from polyrank.serving.host import hosted
 from polyrank.serving.http import AccessLog, Limits, bind, serving, url_of
+from polyrank.serving.rankers import LOOK_SECONDS
+from polyrank.serving.ranking import ModelRanker
 from polyrank.serving.settings import ServeSettings
 from tests import feeds
 from tests.serving.features import redis_process
@@ -166,6 +172,50 @@ def test_reloads_under_load_fail_and_mix_nothing(tmp_path: Path, reloads: int) -
         assert refused
         asked = {"candidates": [{"id": 1, "features": {}}]}
         assert server.rank(asked)["candidates"][0]["score"] == reloads
+
+
+def test_what_is_replaced_is_let_go_of_with_its_stores(tmp_path: Path) -> None:
+    path, plain = tmp_path / "feed", feeds.bundle()
+    save_bundle(plain, path)
+    gc.collect()
+    before = rankers_alive()
+    asked = {"candidates": [1]}
+    with running({"feed": path}, watch_seconds=3600) as server:
+        save_bundle(constant(plain, 1.0), path, replace=True)
+        server.change("POST", "/v1/models/feed/reload")
+        time.sleep(LOOK_SECONDS)
+        server.rank(asked)
+        gc.collect()
+        assert rankers_alive() - before == 1
+
+
+def rankers_alive() -> int:
+    return sum(isinstance(each, ModelRanker) for each in gc.get_objects())
+
+
+def test_a_version_that_its_store_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path, store = tmp_path / "feed", tmp_path / "items.sqlite"
+    found = feeds.bundle(joined=True)
+    table = found.tables["items"]
+    side = found.schema.tables[0]
+    save_bundle(found, path)
+    fill(store_settings(str(store)), {"items": (codec_of(side, table), table)})
+    features = {"feed": {"items": str(store)}}
+    with running({"feed": path}, features=features, watch_seconds=3600) as server:
+        healthy = server.rank(body(0, 5))["candidates"]
+        place = table.column_names.index("item_age_days")
+        whole = table.set_column(
+            place, "item_age_days", table["item_age_days"].cast("int64", safe=False)
+        )
+        save_bundle(replace(found, tables={"items": whole}, version=""), path, replace=True)
+        (reason,) = server.change("POST", "/v1/models/feed/reload")["refused"].values()
+        assert "item_age_days" in reason
+        assert server.rank(body(0, 5))["candidates"] == healthy
+    with (
+        pytest.raises(ConfigError, match="Did you mean 'feed'"),
+        running({"feed": path}, features={"fed": features["feed"]}),
+    ):
+        pass
 
 
 CANARY = "canary-7f3a91"

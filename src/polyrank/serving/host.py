@@ -13,7 +13,8 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from polyrank.bundle import Bundle
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
+from polyrank.scoring import Scorer
 from polyrank.scoring.engines import Engine, EngineName, Precision, choose
 from polyrank.scoring.engines.graphs import find_graph
 from polyrank.serving.admin import MIN_TOKEN, Admin
@@ -57,15 +58,28 @@ def hosted(
     """
     if not settings.models:
         raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
+    for name in settings.features:
+        if name not in settings.models:
+            told = f"features are told of model {name!r}, which is not served"
+            raise ConfigError(told, where="features", hint=suggest(name, settings.models))
     readiness, metrics = Readiness(ready=False), Metrics()
     recent = Recent(bodies=token is not None)
     with ExitStack() as stack:
-        catalog = stack.enter_context(
-            Catalog(settings.models, engine_of=_engine_of(settings), settings=settings.catalog)
-        )
-        log = _log(settings, stack)
-        rankers = Rankers(settings.features, linger=settings.linger_ms / 1e3, told=metrics.passed)
+
+        def scorers() -> set[Scorer]:
+            return catalog.scorers()
+
+        linger = settings.linger_ms / 1e3
+        rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
         stack.callback(rankers.close)
+        catalog = Catalog(
+            settings.models,
+            engine_of=_engine_of(settings),
+            settings=settings.catalog,
+            also=rankers.admit,
+        )
+        stack.enter_context(catalog)
+        log = _log(settings, stack)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
         stack.callback(workers.shutdown)
         service = Service(
@@ -151,7 +165,7 @@ def _count_elsewhere(metrics: Metrics, rankers: Rankers, log: PredictionLog | No
 
     def stores() -> dict[tuple[str, ...], float]:
         found: dict[tuple[str, ...], float] = {}
-        for (model, _), tables in rankers.counts().items():
+        for model, tables in rankers.counts():
             for table, counts in tables.items():
                 for event, number in counts.as_dict().items():
                     key = (model, table, event)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from time import monotonic
 
+from polyrank.scoring import Scorer
 from polyrank.serving.features import Counts, Provider, Stores
 from polyrank.serving.infer import spec_of
 from polyrank.serving.models import Served
 from polyrank.serving.protocol import ModelSpec
 from polyrank.serving.ranking import ModelRanker, Pass
 
-MAX_KEPT = 16
-"""Versions whose rankers are kept; of the one longest not asked the stores are closed."""
-_Key = tuple[str, str]
+LOOK_SECONDS = 1.0
+"""Between looks for versions that serve no more."""
 
 
 class Desk:
@@ -27,12 +28,15 @@ class Desk:
 
 
 class Rankers:
-    """The rankers of all versions.
+    """The rankers of all versions that serve.
+
+    What no version has and no request reads any more is let go of, and its stores are closed.
 
     Args:
         features: By model, where features by id are.
         linger: Seconds, as of ``Batcher``.
         told: Called with the model's name and each pass.
+        scorers: Tells the scorers of all versions that may be asked.
     """
 
     def __init__(
@@ -41,12 +45,15 @@ class Rankers:
         *,
         linger: float,
         told: Callable[[str, Pass], None],
+        scorers: Callable[[], Collection[Scorer]],
     ) -> None:
         self._features = dict(features)
         self._linger = linger
         self._told = told
+        self._scorers = scorers
         self._lock = threading.Lock()
-        self._desks: OrderedDict[_Key, Desk] = OrderedDict()
+        self._desks: dict[Scorer, Desk] = {}
+        self._next_look = monotonic() + LOOK_SECONDS
 
     def of(self, served: Served) -> Desk:
         """The version's own.
@@ -54,27 +61,35 @@ class Rankers:
         Raises:
             ConfigError, ArtefactError: Its stores cannot be opened.
         """
-        key = (served.model, served.content)
+        found = self._desks.get(served.scorer)
+        if found is not None and monotonic() < self._next_look:
+            return found
         with self._lock:
-            found = self._desks.get(key)
-            if found is None or found.ranker.requests.scorer is not served.scorer:
-                found = self._desks[key] = self._made(served)
-            self._desks.move_to_end(key)
-            while len(self._desks) > MAX_KEPT:
-                self._desks.popitem(last=False)[1].provider.close()
+            found = self._desks.get(served.scorer) or self._made(served)
+            served_now = {*self._scorers(), served.scorer}
+            kept = {scorer: desk for scorer, desk in self._desks.items() if scorer in served_now}
+            self._desks = {**kept, served.scorer: found}
+            self._next_look = monotonic() + LOOK_SECONDS
             return found
 
-    def counts(self) -> dict[_Key, dict[str, Counts]]:
-        """By model and content, then by side table: what stores counted."""
+    def admit(self, served: Served) -> None:
+        """Open what a version needs before it may serve.
+
+        Raises:
+            ConfigError, ArtefactError: Its stores cannot be opened, or do not fit it.
+        """
+        made = self._made(served)
         with self._lock:
-            return {key: desk.provider.counts() for key, desk in self._desks.items()}
+            self._desks = {**self._desks, served.scorer: made}
+
+    def counts(self) -> list[tuple[str, dict[str, Counts]]]:
+        """By version the model's name, and by side table what its store counted."""
+        return [(desk.spec.name, desk.provider.counts()) for desk in self._desks.values()]
 
     def close(self) -> None:
-        """Close all stores."""
+        """Let go of all."""
         with self._lock:
-            for desk in self._desks.values():
-                desk.provider.close()
-            self._desks.clear()
+            self._desks = {}
 
     def _made(self, served: Served) -> Desk:
         bundle, name = served.bundle, served.model
@@ -83,4 +98,5 @@ class Rankers:
         ranker = ModelRanker(
             served.scorer, provider, linger=self._linger, told=lambda each: told(name, each)
         )
+        weakref.finalize(ranker, provider.close)
         return Desk(ranker, provider, spec_of(name, ranker.requests))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from polyrank.errors import ArtefactError, ConfigError, PolyrankError, suggest
+from polyrank.scoring import Scorer
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import steering
 from polyrank.serving.models.engine import EngineOf, eager
@@ -16,7 +17,7 @@ from polyrank.serving.models.gate_process import GateProcess
 from polyrank.serving.models.served import DEFAULT, Served
 from polyrank.serving.models.settings import CatalogSettings
 from polyrank.serving.models.shadowing import Mode, Shadowing
-from polyrank.serving.models.shelf import Reloaded, Shelf
+from polyrank.serving.models.shelf import Reloaded, Shelf, nothing_more
 from polyrank.serving.models.sources import NAME
 
 
@@ -33,6 +34,8 @@ class Catalog:
             engine.
         settings: How versions are let in and kept, and which value models may be set.
         process: Tries new versions, if several catalogs share one; whoever gives it closes it.
+        also: Raises a ``PolyrankError`` where a version that passed may not serve for other
+            reasons, such as a store that does not fit it.
 
     Raises:
         ConfigError: No model, a name that is none, a path that is no folder, or an engine that
@@ -46,6 +49,7 @@ class Catalog:
         engine_of: EngineOf = eager,
         settings: CatalogSettings | None = None,
         process: GateProcess | None = None,
+        also: Callable[[Served], None] = nothing_more,
     ) -> None:
         settings = settings or CatalogSettings()
         for name in paths or [""]:
@@ -56,7 +60,7 @@ class Catalog:
                 )
         self._gate = Gate(settings.gate, engine_of, process)
         self._shelves = {
-            name: Shelf(name, path, self._gate, settings) for name, path in paths.items()
+            name: Shelf(name, path, self._gate, settings, also) for name, path in paths.items()
         }
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -107,6 +111,12 @@ class Catalog:
         """Whether a model, or every one, can be taken."""
         shelves = self._shelves.values() if model is None else [self._shelf(model)]
         return all(shelf.line is not None for shelf in shelves)
+
+    def scorers(self) -> set[Scorer]:
+        """Of all versions that are loaded."""
+        lines = [shelf.line for shelf in self._shelves.values()]
+        kept = (each for line in lines if line is not None for each in line.versions.values())
+        return {each.served.scorer for each in kept}
 
     def describe(self) -> dict[str, Any]:
         """By model: which version answers, and what each one that is loaded is."""

@@ -8,7 +8,7 @@ bundle is loaded.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from polyrank.serving.errors import RequestError
 from polyrank.serving.models.gate import Admitted, Gate
 from polyrank.serving.models.history import Changes
 from polyrank.serving.models.line import Line
+from polyrank.serving.models.served import Served
 from polyrank.serving.models.settings import CatalogSettings
 from polyrank.serving.models.shadowing import Shadowing
 from polyrank.serving.models.sources import Found, Source, age
@@ -26,6 +27,10 @@ from polyrank.serving.models.store import ChangeStore
 
 _FAILURES = (PolyrankError, MemoryError, OSError, RuntimeError, ValueError)
 """What a bundle can bring about while it is loaded."""
+
+
+def nothing_more(_: Served) -> None:
+    """Where the gate alone decides."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,23 @@ class Shelf:
         path: Of a bundle, a pointer to one, or a folder of versions.
         gate: Lets versions in.
         settings: How they are kept.
+        also: As of ``Catalog``.
 
     Raises:
         ConfigError: The path is no folder.
         ArtefactError: Of the value models that were set, every snapshot is damaged.
     """
 
-    def __init__(self, name: str, path: Path, gate: Gate, settings: CatalogSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        gate: Gate,
+        settings: CatalogSettings,
+        also: Callable[[Served], None] = nothing_more,
+    ) -> None:
         self.name = name
-        self._gate, self.settings = gate, settings
+        self._gate, self.settings, self._also = gate, settings, also
         self.source = Source.of(path)
         self._records = self.source.beside("rows")
         self.store = ChangeStore(self.source.beside("values"))
@@ -209,6 +222,7 @@ class Shelf:
         serving = None if self.line is None else self.line.serving
         try:
             admitted = self._gate.admit(self.name, found, self._records, serving)
+            self._also(admitted.served)
         except _FAILURES as error:
             told = str(error) if isinstance(error, PolyrankError) else f"{error!r}"
             reason = told.replace(f"{found.path}: ", "")
