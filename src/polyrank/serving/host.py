@@ -56,29 +56,11 @@ def hosted(
         ConfigError: A setting does not fit.
         ArtefactError: A model has no version that may serve.
     """
-    if not settings.models:
-        raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
-    for name in settings.features:
-        if name not in settings.models:
-            told = f"features are told of model {name!r}, which is not served"
-            raise ConfigError(told, where="features", hint=suggest(name, settings.models))
+    _check(settings)
     readiness, metrics = Readiness(ready=False), Metrics()
     recent = Recent(bodies=token is not None)
     with ExitStack() as stack:
-
-        def scorers() -> set[Scorer]:
-            return catalog.scorers()
-
-        linger = settings.linger_ms / 1e3
-        rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
-        stack.callback(rankers.close)
-        catalog = Catalog(
-            settings.models,
-            engine_of=_engine_of(settings),
-            settings=settings.catalog,
-            also=rankers.admit,
-        )
-        stack.enter_context(catalog)
+        catalog, rankers = _loaded(settings, metrics, stack)
         log = _log(settings, stack)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
         stack.callback(workers.shutdown)
@@ -91,12 +73,9 @@ def hosted(
             predictions=log,
         )
         _count_elsewhere(metrics, rankers, log)
-        for name in catalog.names:
-            service.desk(name)
         admin = None if token is None else Admin(service, token, workers)
-        app = build_app(
-            service, readiness, workers, admin=admin, further=[*console_routes(), *further]
-        )
+        routes = [*console_routes(), *further]
+        app = build_app(service, readiness, workers, admin=admin, further=routes)
 
         def report(finished: Finished) -> None:
             metrics.finished(finished)
@@ -108,6 +87,37 @@ def hosted(
         readiness.begin()
         spans = stack.enter_context(traced(app, settings.otlp))
         yield Guard(spans, settings.limits, readiness=readiness, report=report)
+
+
+def _check(settings: ServeSettings) -> None:
+    """Refuse what says nothing, or of a model that is not served."""
+    if not settings.models:
+        raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
+    for name in settings.features:
+        if name not in settings.models:
+            told = f"features are told of model {name!r}, which is not served"
+            raise ConfigError(told, where="features", hint=suggest(name, settings.models))
+
+
+def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tuple[Catalog, Rankers]:
+    """All models, and what ranks by them."""
+
+    def scorers() -> set[Scorer]:
+        return catalog.scorers()
+
+    linger = settings.linger_ms / 1e3
+    rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
+    stack.callback(rankers.close)
+    catalog = Catalog(
+        settings.models,
+        engine_of=_engine_of(settings),
+        settings=settings.catalog,
+        also=rankers.admit,
+    )
+    stack.enter_context(catalog)
+    for name in catalog.names:
+        rankers.of(catalog.take(name))
+    return catalog, rankers
 
 
 def _log(settings: ServeSettings, stack: ExitStack) -> PredictionLog | None:
