@@ -58,6 +58,7 @@ def test_it_serves_until_sigterm_and_ends_well(bundle: Path, tmp_path: Path) -> 
     ("words", "told"),
     [
         ([], "no model is to be served"),
+        (["a={bundle}", "a={bundle}"], "two models are called 'a'"),
         (["no-such-folder"], "is no folder"),
         (["a=b=c", "--port", "70000"], "port"),
         (["{bundle}", "--features", "users=redis://x"], "declares no side table 'users'"),

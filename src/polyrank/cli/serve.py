@@ -120,7 +120,7 @@ def _settings(
     tree: dict[str, Any] = {} if file is None else read_yaml(file)
     tree |= {key: value for key, value in given.items() if value is not None}
     if models:
-        tree["models"] = dict(_named(models))
+        tree["models"] = _named(models)
     if features:
         stores = dict(tree.get("features") or {})
         for model, table, store in _stores(features, list(tree.get("models") or {})):
@@ -133,16 +133,22 @@ def _settings(
     return parse(ServeSettings, tree, where="" if file is None else file.name)
 
 
-def _named(models: Sequence[str]) -> list[tuple[str, str]]:
+def _named(models: Sequence[str]) -> dict[str, str]:
     """Each model's name and path; without a name it is the folder's, or that of the run's."""
-    found = []
+    from polyrank.errors import ConfigError
+
+    found: dict[str, str] = {}
     for text in models:
         name, equals, path = text.partition("=")
         if not equals:
             folder = Path(text).absolute()
             name = folder.parent.name if folder.name == "bundle" else folder.name
             path = text
-        found.append((name, path))
+        if name in found:
+            raise ConfigError(
+                f"two models are called {name!r}", where=text, hint="Write NAME=PATH for one."
+            )
+        found[name] = path
     return found
 
 

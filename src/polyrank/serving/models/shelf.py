@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from polyrank.errors import PolyrankError
+from polyrank.errors import ConfigError, PolyrankError
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models.gate import Admitted, Gate
 from polyrank.serving.models.history import Changes
@@ -220,10 +220,13 @@ class Shelf:
         if known and not again and (known.content, known.files) == (found.content, found.files):
             return known
         serving = None if self.line is None else self.line.serving
+        admitted: Admitted | None = None
         try:
             admitted = self._gate.admit(self.name, found, self._records, serving)
             self._also(admitted.served)
         except _FAILURES as error:
+            if admitted and serving is None and isinstance(error, ConfigError):
+                raise  # nothing serves yet: a mistake in the settings, not in the version
             told = str(error) if isinstance(error, PolyrankError) else f"{error!r}"
             reason = told.replace(f"{found.path}: ", "")
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
