@@ -26,6 +26,8 @@ MIN_TOKEN = 16
 _TRIES_PER_SECOND, _TRIES = 0.2, 10
 """Wrong tokens of one client: then it has to wait."""
 _CLIENTS = 10_000
+MAX_TEXT = 128
+"""Characters of a name, or of who asks: it is kept with the value model."""
 Change = Callable[[str, Mapping[str, Any]], Any]
 
 
@@ -181,8 +183,8 @@ def _asked(body: bytes, fields: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _text(asked: Mapping[str, Any], name: str, default: str) -> str:
     value = asked.get(name, default)
-    if not isinstance(value, str):
-        raise RequestError(400, f"`{name}` must be text")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise RequestError(400, f"`{name}` must be text of at most {MAX_TEXT} characters")
     return value
 
 
