@@ -58,8 +58,8 @@ class Limits(BaseModel):
     linger_seconds: Seconds = 2.0
 
     max_connections: Count = 1_000
-    max_requests: Count = 32
-    queue_length: Annotated[int, Field(ge=0)] = 64
+    max_requests: Count = 8
+    queue_length: Annotated[int, Field(ge=0)] = 24
     rate_per_second: Seconds | None = None
     rate_burst: Count = 100
     rate_clients: Count = 10_000
