@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,17 +84,14 @@ def serve(
 
 
 def _run(settings: ServeSettings, token: Path | None, *, quiet: bool) -> int:
-    import logging
-
     import torch
 
     from polyrank.serving.host import hosted, read_token
     from polyrank.serving.http import AccessLog, bind, run, url_of
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     secret = read_token(token)
     torch.set_num_threads(settings.threads)
-    with bind(settings.host, settings.port) as listener:
+    with _told(), bind(settings.host, settings.port) as listener:
         access = None if quiet else AccessLog()
         with hosted(settings, token=secret, access_log=access) as guard:
             names = ", ".join(settings.models)
@@ -102,6 +100,21 @@ def _run(settings: ServeSettings, token: Path | None, *, quiet: bool) -> int:
         if access is not None:
             access.close()
     return code
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the server has to say stands on standard error."""
+    import logging
+
+    logger, handler = logging.getLogger("polyrank"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _settings(
