@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -274,7 +275,8 @@ def odd_catalog(
     ("how", "settings", "reason"),
     [
         ("runs on", {"cpu_seconds": 1}, "SIGXCPU"),
-        ("is greedy", {"memory_mib": 1024}, "1024 MiB"),
+        # Libraries that find no memory for their threads may wait for ever instead of saying so.
+        ("is greedy", {"memory_mib": 1024, "deadline": 20.0}, "1024 MiB|within 20 seconds"),
         ("dies", {}, "SIGKILL"),
         ("is broken", {}, "NotImplementedError: no such thing"),
     ],
@@ -284,7 +286,7 @@ def test_what_a_bundle_does_to_its_process_is_told(
 ) -> None:
     catalog, _, good = odd_catalog(tmp_path, how, process, **settings)
     [told] = catalog.reload("m").refused.values()
-    assert reason in told
+    assert re.search(reason, told)
     assert catalog.take("m").content == good
 
 
