@@ -6,7 +6,7 @@ Shapes: N rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -32,6 +32,8 @@ from polyrank.serving.recent import Recent
 
 _FAILURES = (MemoryError, OSError, RuntimeError, ValueError)
 """What a version can bring about that a request cannot."""
+COMPARE_SECONDS = 10.0
+"""That a second version has to score a request that was answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,14 +212,10 @@ class Service:
             return
 
         def score(other: Served) -> NDArray[np.float64]:
-            return self._scored_by(other, ranked.ask)
+            later = replace(call, deadline=Deadline.within(COMPARE_SECONDS), stages={})
+            return self._ranked(other, ranked.ask, later).scored.score_N
 
         shadowing.compare(call.request_id, served, ranked.scored.score_N, seconds, score)
-
-    def _scored_by(self, served: Served, ask: Ask) -> NDArray[np.float64]:
-        order = served.order(ask.profile)
-        ranked = self.rankers.of(served).ranker.rank(ask, order, Deadline.within(10.0), {})
-        return ranked.scored.score_N
 
 
 def spec_in_force(served: Served, desk: Desk) -> ModelSpec:
