@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 PEERS = {
     "deepctr-torch": ("deepctr_torch_fit.py", ["deepctr-torch", "requests"]),
     "torch-rechub": ("torch_rechub_fit.py", ["torch-rechub"]),
-    "nextrec": ("nextrec_fit.py", ["nextrec"]),
+    "nextrec": ("nextrec_fit.py", ["nextrec", "transformers"]),
 }
 Row = dict[str, Any]
 
