@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -27,11 +28,13 @@ class Home:
     """A process that forks servers."""
 
     def __init__(self) -> None:
+        # A pipe that nobody reads yet would be full after 270 lines.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.serving.http.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             cwd=Path(__file__).parents[3],
         )
@@ -50,8 +53,9 @@ class Home:
 
     def close(self) -> str:
         """All that was written to standard error."""
-        _, errors = self._process.communicate(timeout=20)
-        return errors
+        self._process.communicate(timeout=20)
+        self._errors.seek(0)
+        return self._errors.read()
 
     def _say(self, told: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -75,6 +79,7 @@ class Home:
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
+        self._errors.close()
 
 
 def serve(limits: Limits, port: int, listener: Any) -> int:
