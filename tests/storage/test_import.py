@@ -35,11 +35,11 @@ def test_it_imports_in_50_ms_and_without_numpy(tmp_path: Path) -> None:
         for _ in range(6)
     ]
     modules = set(runs[0][1])
-    assert not modules & {"numpy", "torch", "safetensors", "ctypes", "pickle", "shutil"}
+    assert not modules & {"numpy", "pyarrow", "torch", "safetensors", "ctypes", "pickle", "shutil"}
     assert min(seconds for seconds, _ in runs) < 0.05
 
 
-@pytest.mark.parametrize("module", ["", ".jsonio", ".arrays", ".lock"])
+@pytest.mark.parametrize("module", ["", ".jsonio", ".arrays", ".tables", ".lock"])
 def test_the_examples_in_the_docstrings_run(module: str) -> None:
     found = importlib.import_module(f"polyrank.storage{module}")
     result = doctest.testmod(found, optionflags=doctest.ELLIPSIS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,11 +21,13 @@ from polyrank.calibration import CURVES, Curve
 from polyrank.data import Encoders
 from polyrank.errors import ArtefactError, PolyrankError
 from polyrank.fusion import Demotion, ValueModel
+from polyrank.layers import Undrawn
 from polyrank.model import ModelConfig, RankingModel
 from polyrank.schema import Schema, parse
 from polyrank.storage import Committed, arrays_writer, commit_directory, jsonio, open_committed
 from polyrank.storage.commit import FileSource
 from polyrank.storage.names import MANIFEST
+from polyrank.storage.tables import table_bytes
 
 KIND = "bundle"
 FORMAT_VERSION = 1
@@ -143,9 +143,7 @@ def save_bundle(bundle: Bundle, path: Path, *, replace: bool = False) -> str:
             if bundle.profile is not None
             else {}
         ),
-        **{
-            f"tables/{name}.parquet": _parquet_bytes(table) for name, table in bundle.tables.items()
-        },
+        **{f"tables/{name}.parquet": table_bytes(table) for name, table in bundle.tables.items()},
     }
     manifest = commit_directory(
         path,
@@ -242,7 +240,7 @@ def _rebuild(
     config: ModelConfig,
     weights: Mapping[str, NDArray[Any]],
 ) -> RankingModel:
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         model = RankingModel(schema, encoders.layout, config, seed=0)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: value.shape for name, value in weights.items()}
@@ -276,13 +274,7 @@ def _table(committed: Committed, name: str) -> pa.Table:
             where=file,
             hint="Restore the bundle.",
         )
-    return pq.read_table(pa.BufferReader(committed.read(file)))
-
-
-def _parquet_bytes(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+    return committed.table(file)
 
 
 def _to_numpy(value: Tensor) -> NDArray[Any]:

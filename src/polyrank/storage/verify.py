@@ -26,6 +26,8 @@ from polyrank.storage.names import MANIFEST, folders_of
 from polyrank.storage.publish import located
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from polyrank.storage.arrays import Array
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -85,6 +87,12 @@ class Committed:
         with storage_errors(f"read {name!r}", self.path.name):
             del content[read_into(descriptor, memoryview(content)) :]
         return load_arrays(_unchanged(content, name, entry), where=name, finite=finite)
+
+    def table(self, name: str) -> pa.Table:
+        """The table in a Parquet file."""
+        from polyrank.storage.tables import table_of
+
+        return table_of(self.read(name))
 
     def close(self) -> None:
         """Closes the files; nothing can be read after that."""

@@ -6,7 +6,6 @@ holds those of many versions: a pipeline writes it with the bundle, before it is
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from polyrank.bundle import Bundle
@@ -23,6 +21,7 @@ from polyrank.scoring import PREFIX, Order, Scorer
 from polyrank.serving.models.engine import EngineOf, eager
 from polyrank.serving.models.served import engine_name
 from polyrank.storage import FileSource, arrays_writer, commit_directory, jsonio, open_committed
+from polyrank.storage.tables import table_bytes
 
 KIND = "recorded-rows"
 FORMAT_VERSION = 1
@@ -107,7 +106,7 @@ def record_rows(
     }
     path = folder / label_of(bundle.version)
     files: dict[str, FileSource] = {
-        "rows.parquet": _parquet(rows),
+        "rows.parquet": table_bytes(rows),
         "predictions.safetensors": arrays_writer(dict(predictions)),
         "about.json": jsonio.dumps(about),
     }
@@ -123,7 +122,7 @@ def open_rows(path: Path) -> Recorded:
     """
     with open_committed(path, kind=KIND, supported_versions={FORMAT_VERSION}) as committed:
         about: Any = committed.json("about.json")
-        rows = pq.read_table(pa.BufferReader(committed.read("rows.parquet")))
+        rows = committed.table("rows.parquet")
         predictions = committed.arrays("predictions.safetensors")
     if not isinstance(about, dict) or about.keys() != {"content", "engine", "capability"}:
         raise ArtefactError("is no record of rows", where=path.name, hint="Record them again.")
@@ -140,9 +139,3 @@ def _read(scorer: Scorer) -> set[str]:
         *scorer.segment_columns,
         *Order.of(scorer.bundle).columns,
     }
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
