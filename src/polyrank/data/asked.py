@@ -19,31 +19,68 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyrank.data.canonical import canonical_table, rule_faults
-from polyrank.data.faults import FaultLog, refuse
+from polyrank.data.age_checks import AgeCheck
+from polyrank.data.arrays import is_list
+from polyrank.data.canonical import rule_faults
+from polyrank.data.casts import cast
+from polyrank.data.checks import Check
+from polyrank.data.faults import Fault, FaultLog, refuse
 from polyrank.data.join import join_of
 from polyrank.data.plan import Request, try_plan
+from polyrank.data.preflight import Column
 from polyrank.data.rules import Rules, rules_of
 from polyrank.data.source import open_log
-from polyrank.data.sources.base import Chunk
 from polyrank.errors import DataError
 from polyrank.schema import Schema
 
 MAX_PLANS = 256
 """Sets of columns and types that are remembered."""
-_Signature = tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
+_HALVES = ("user", "candidates")
+_READY = (pa.null(), pa.int64(), pa.float64(), pa.large_list(pa.int64()))
+"""Types of which ``cast`` hands on every value as it is, where none stands for missing."""
+_TEXTS = (pa.large_string(), pa.large_list(pa.large_string()))
+"""And those that have to be UTF-8."""
+_Signature = tuple[tuple[str, ...], bytes, bytes]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A column of a half: where it stands, and what is done with it."""
+
+    place: int
+    column: Column
+    ready: bool
+    """It is handed on as it is."""
+    text: bool
+    """It is, if it is UTF-8."""
 
 
 @dataclass(frozen=True)
 class _Half:
-    """The user's columns or the rows'."""
+    """What is done with the user's columns or the rows', of certain names and types."""
 
     origin: str
-    table: pa.Table
+    names: tuple[str, ...]
+    reads: tuple[_Read, ...]
+    checks: tuple[Check | AgeCheck, ...]
+
+    def checked(self, raw: pa.Table, log: FaultLog) -> pa.Table:
+        """The columns in the types handed on; what breaks a rule is told."""
+        arrays, faults = [], []
+        for each in self.reads:
+            array, found = _cast(raw.column(each.place), each)
+            arrays.append(array)
+            faults += found
+        table = pa.Table.from_arrays(arrays, names=self.names)
+        faults += rule_faults(table, raw, self.checks, faults)
+        log.add(faults, origin=self.origin, first_row=0)
+        return table
 
 
 class AskedRows:
     """Reads requests by the rules by which a ``Reader`` reads a log to be scored.
+
+    Any number of threads may read at once.
 
     Args:
         schema: What the columns mean; its side tables are not joined: all columns are given.
@@ -51,7 +88,7 @@ class AskedRows:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema.model_copy(update={"tables": ()})
-        self._rules: dict[_Signature, Rules] = {}
+        self._plans: dict[_Signature, tuple[_Half, ...]] = {}
 
     def read(
         self, user: pa.Table, rows: pa.Table, extra: Sequence[str] = ()
@@ -67,39 +104,76 @@ class AskedRows:
             DataError: A column is missing, twice there or of a wrong type, or a value breaks a
                 rule; everything at once.
         """
-        halves = (_Half("user", user), _Half("candidates", rows))
-        rules = self._rules_for([*user.schema, *rows.schema], tuple(extra))
         log = FaultLog()
-        user, rows = (_checked(half, rules, log) for half in halves)
+        halves = self._planned(user.schema, rows.schema, tuple(extra))
+        user, rows = (
+            half.checked(table, log) for half, table in zip(halves, (user, rows), strict=True)
+        )
         if problems := log.problems():
             raise refuse("the request is refused", problems)
         return user, rows
 
-    def _rules_for(self, fields: Sequence[Any], extra: tuple[str, ...]) -> Rules:
-        """The rules for such columns, made once."""
-        key = (extra, tuple((field.name, field.type) for field in fields))
-        if key not in self._rules:
-            if len(self._rules) >= MAX_PLANS:
-                self._rules.clear()
-            join = join_of(self._schema, None)
-            request = Request(schema=self._schema, join=join, extra=extra, labels=False)
-            plan, problems = try_plan(open_log(pa.schema(fields).empty_table()), request)
-            if problems:
-                raise refuse("the request is refused", [_of_request(each) for each in problems])
-            self._rules[key] = rules_of(plan, request)
-        return self._rules[key]
+    def _planned(
+        self, user: pa.Schema, rows: pa.Schema, extra: tuple[str, ...]
+    ) -> tuple[_Half, ...]:
+        """What is done with such columns, decided once."""
+        key = (extra, user.serialize().to_pybytes(), rows.serialize().to_pybytes())
+        found = self._plans.get(key)
+        if found is None:
+            rules = self._rules(pa.schema([*user, *rows]), extra)
+            schemas = zip(_HALVES, (user, rows), strict=True)
+            found = tuple(_half(origin, schema, rules) for origin, schema in schemas)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = found
+        return found
+
+    def _rules(self, fields: pa.Schema, extra: tuple[str, ...]) -> Rules:
+        join = join_of(self._schema, None)
+        request = Request(schema=self._schema, join=join, extra=extra, labels=False)
+        plan, problems = try_plan(open_log(fields.empty_table()), request)
+        if problems:
+            raise refuse("the request is refused", [_of_request(each) for each in problems])
+        return rules_of(plan, request)
 
 
 def _of_request(problem: DataError) -> DataError:
     return DataError(problem.message, where="request", hint=problem.hint)
 
 
-def _checked(half: _Half, rules: Rules, log: FaultLog) -> pa.Table:
-    names = half.table.column_names
-    columns = {name: column for name, column in rules.plan.columns.items() if name in names}
-    chunk = Chunk(half.table, half.origin, 0)
-    table, faults = canonical_table(chunk, columns)
-    checks = [check for check in rules.checks if check.rule.column in columns]
-    faults += rule_faults(table, half.table, checks, faults)
-    log.add(faults, origin=half.origin, first_row=0)
-    return table
+def _half(origin: str, schema: pa.Schema, rules: Rules) -> _Half:
+    names = tuple(name for name in rules.plan.columns if name in schema.names)
+    return _Half(
+        origin=origin,
+        names=names,
+        reads=tuple(_read(schema, name, rules.plan.columns[name]) for name in names),
+        checks=tuple(check for check in rules.checks if check.rule.column in names),
+    )
+
+
+def _read(schema: pa.Schema, name: str, column: Column) -> _Read:
+    dtype = schema.field(name).type
+    same = dtype == column.dtype and not column.wanted.missing
+    return _Read(
+        place=schema.get_field_index(name),
+        column=column,
+        ready=same and dtype in _READY,
+        text=same and dtype in _TEXTS,
+    )
+
+
+def _cast(column: Any, read: _Read) -> tuple[Any, list[Fault]]:
+    """As ``cast``, which has nothing to do for most columns."""
+    if column.num_chunks == 1 and (read.ready or read.text):
+        array = column.chunk(0)
+        if read.ready or _is_utf8(array):
+            return array, []
+    return cast(column, read.column.wanted, read.column.dtype)
+
+
+def _is_utf8(array: Any) -> bool:
+    try:
+        (array.flatten() if is_list(array.type) else array).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

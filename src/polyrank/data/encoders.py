@@ -285,7 +285,8 @@ class Encoders:
             if feature.side not in read:
                 ids_BF[:, place] = self.rows[feature.name].start
             elif isinstance(feature, Categorical):
-                ids_BF[:, place] = self._table_rows(feature, columns)
+                rows = self._rows_of(feature, id_column(feature, columns))
+                np.add(rows, self.rows[feature.name].start, out=ids_BF[:, place])
             else:
                 rows = self._fitted.scalers[feature.name].rows(_numbers(feature, columns))
                 np.add(rows, self.rows[feature.name].start, out=ids_BF[:, place])
@@ -300,19 +301,24 @@ class Encoders:
             if isinstance(feature, Categorical)
             else list_column(feature, columns).ids
         )
-        return self._rows_of(feature, ids)
+        return self._rows_of(feature, ids).astype(np.int64) + self.rows[feature.name].start
 
     def _rows_of(
         self, feature: Categorical | ListFeature, ids: pa.Array
-    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    ) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        """Rows within the feature's own."""
         table = self._fitted.vocabularies[owner_of(feature)]
-        check_kind(kind_of(ids), table.kind, place_of(feature.name, feature.column))
-        return table.rows(ids).astype(np.int64) + self.rows[feature.name].start
+        kind = kind_of(ids)
+        if kind != table.kind:
+            check_kind(kind, table.kind, place_of(feature.name, feature.column))
+        return table.rows(ids)
 
     def _ragged(self, feature: ListFeature, columns: dict[str, pa.Array]) -> Ragged:
         lists = list_column(feature, columns)
+        values_V = self._rows_of(feature, lists.ids).astype(np.int64)
+        values_V += self.rows[feature.name].start
         return Ragged(
-            values_V=torch.from_numpy(self._rows_of(feature, lists.ids)),
+            values_V=torch.from_numpy(values_V),
             lengths_B=torch.from_numpy(np.ascontiguousarray(lists.lengths_B)),
         )
 

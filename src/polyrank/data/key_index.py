@@ -116,7 +116,8 @@ def _is_dense(key_N: Rows) -> bool:
 
 
 def _numbers(wanted: Any) -> Rows:
-    filled = plain(wanted).fill_null(0)
+    filled = plain(wanted)
+    filled = filled.fill_null(0) if filled.null_count else filled
     numbers: Rows = filled.to_numpy(zero_copy_only=False)
     return numbers
 

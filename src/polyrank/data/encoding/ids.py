@@ -20,11 +20,15 @@ def as_ids(array: pa.Array, where: str) -> pa.Array:
     Raises:
         DataError: Floats, or another type that has no lossless cast to int64 or string.
     """
+    if is_int(array):
+        return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
     if pa.types.is_null(kind) or is_int(array):
         return array
+    if pa.types.is_large_string(kind):
+        return array.view(pa.large_binary())
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return _cast(array, pa.int64(), where)
     if _is_text(kind):

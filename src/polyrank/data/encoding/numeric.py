@@ -32,7 +32,7 @@ def as_numbers(array: pa.Array, where: str) -> Floats:
     Raises:
         DataError: Infinity, a type that is no number, or an integer that float64 cannot hold.
     """
-    if not _is_number(array.type):
+    if array.type != pa.float64() and not _is_number(array.type):
         raise DataError(
             f"a column of type {array.type} holds no numbers",
             where=where,
@@ -53,7 +53,7 @@ def as_numbers(array: pa.Array, where: str) -> Floats:
             where=where,
             hint="replace infinity by null, or by the largest value it stands for",
         )
-    return np.clip(values, -LARGEST, LARGEST)
+    return np.minimum(np.maximum(values, -LARGEST), LARGEST)  # np.clip takes twice the time
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -54,6 +54,8 @@ class Vocabulary:
             return _with_missing(np.full(len(ids), UNSEEN, dtype=np.int32), ids)
         if is_int(ids) and len(ids) <= _FEW:
             return _with_missing(self._lookup.find_ints(int_values(ids)), ids)
+        if len(ids) <= _FEW_TEXTS and self._lookup.small:
+            return self._lookup.find_few(ids)
         values, codes = distinct(ids)
         rows = np.append(self._lookup.find(values), np.int32(MISSING))
         return rows[codes]
@@ -120,22 +122,27 @@ class _Hashed:
         self._shift = np.uint64(64 - bits)
         starts = np.arange(1 << bits, dtype=np.uint64) << self._shift
         self._starts = np.searchsorted(self._hashes, starts).astype(np.int32)
-        self._small: dict[bytes, int] = {}
+        self.small: dict[bytes | None, int] = {}
+        """The rows of all ids and of null, of a small vocabulary of strings."""
         if len(ids) <= _SMALL and not is_int(ids):
-            self._small = {each: row for row, each in enumerate(ids.to_pylist(), _SPECIAL)}
+            self.small = {each: row for row, each in enumerate(ids.to_pylist(), _SPECIAL)}
+            self.small[None] = MISSING
 
     def find(self, ids: pa.Array) -> NDArray[np.int32]:
         """Rows of distinct ids."""
         if is_int(ids):
             return self.find_ints(int_values(ids))
-        if self._small and len(ids) <= _FEW_TEXTS:
-            found = [self._small.get(each, UNSEEN) for each in ids.to_pylist()]
-            return np.array(found, dtype=np.int32)
+        if self.small and len(ids) <= _FEW_TEXTS:
+            return self.find_few(ids)
         places, hit = self._find_hashes(hash_ids(ids, self._key))
         near = np.flatnonzero(hit)
         same = pc.equal(ids.take(pa.array(near)), self._ids.take(pa.array(places[near])))
         hit[near] = same.to_numpy(zero_copy_only=False)
         return np.where(hit, places + np.int32(_SPECIAL), np.int32(UNSEEN))
+
+    def find_few(self, ids: pa.Array) -> NDArray[np.int32]:
+        """Rows of a few strings or nulls, where ``small`` has all."""
+        return np.array([self.small.get(each, UNSEEN) for each in ids.to_pylist()], dtype=np.int32)
 
     def find_ints(self, values: NDArray[np.int64]) -> NDArray[np.int32]:
         """Rows of integers: no two of them have one hash."""

@@ -108,7 +108,7 @@ class Provider:
             if tables is not None and side.name not in tables:
                 continue
             there = table.column_names
-            lacking = [name for name in side.columns if name not in there]
+            lacking = side.lacking(there)
             if not lacking:
                 continue
             ids, row_N = _distinct(side.keys_in(table))
@@ -116,11 +116,15 @@ class Provider:
             if fetched.degraded is not None:
                 degraded[side.name] = fetched.degraded
             known[side.name] = np.append(fetched.known_N, np.False_)[row_N]
-            found = fetched.table.select(lacking)
+            found = fetched.table
+            if len(lacking) < found.num_columns:
+                found = found.select(lacking)
             if len(ids) < len(row_N):  # else each row has an id of its own, in this order
                 found = found.take(pa.array(row_N, mask=row_N < 0))
-            added = [side.agreeing(name, found.column(name), table.schema) for name in lacking]
-            table = pa.Table.from_arrays([*table.columns, *added], names=[*there, *lacking])
+            added = side.agreeing(dict(zip(lacking, found.columns, strict=True)), table.schema)
+            table = pa.Table.from_arrays(
+                [*table.columns, *added.values()], names=[*there, *lacking]
+            )
         return Completed(table, known, degraded)
 
     def counts(self) -> dict[str, Counts]:
@@ -140,6 +144,8 @@ class Provider:
 
 def _distinct(keys: Any) -> tuple[Any, NDArray[np.int64]]:
     """(R,) The ids that are not null, and (N,) which of them each row has, -1 where null."""
+    if len(keys) == 1 and not keys.null_count:
+        return keys, np.zeros(1, dtype=np.int64)
     encoded = keys.dictionary_encode()
-    row_N = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return encoded.dictionary, row_N.astype(np.int64)
+    indices = encoded.indices.fill_null(-1) if keys.null_count else encoded.indices
+    return encoded.dictionary, indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -6,7 +6,7 @@ there gives the same bits, which is a law of the tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +37,7 @@ class Side:
         self.name = side.name
         self.columns = tuple(name for name in columns.names if name != side.key)
         """What the table adds."""
+        self._names = frozenset(self.columns)
         self._on = side.on
         self._key = side.key
         self._key_type = columns.field(side.key).type
@@ -79,21 +80,31 @@ class Side:
         keys, _ = cast(column, wanted, dtype)
         return keys if keys.type == self._key_type else keys.cast(self._key_type)
 
-    def agreeing(self, name: str, column: Any, given: Any) -> Any:
-        """A column of the table; ids split from text as text, where those they share are text.
+    def lacking(self, there: Collection[str]) -> Sequence[str]:
+        """The table's columns that are not ``there``."""
+        given = self._names.intersection(there)
+        return [name for name in self.columns if name not in given] if given else self.columns
+
+    def agreeing(self, columns: Mapping[str, Any], given: Any) -> Mapping[str, Any]:
+        """Columns of the table; ids split from text as text, where those they share are text.
 
         Args:
-            name: Of the column.
-            column: As the table has it.
+            columns: By name, as the table has them.
             given: Names and types of the request's columns.
         """
-        shared = self._split.get(name)
-        if shared is None or column.type == _TEXT_LISTS or not self._is_text(shared, given):
-            return column
-        return column.cast(_TEXT_LISTS)
+        texts = {
+            name: columns[name].cast(_TEXT_LISTS)
+            for name, shared in self._split.items()
+            if name in columns
+            and columns[name].type != _TEXT_LISTS
+            and self._is_text(shared, given)
+        }
+        return {**columns, **texts}
 
-    def _is_text(self, shared: str, given: Any) -> bool:
+    def _is_text(self, shared: str | None, given: Any) -> bool:
         """Whether a column of ids holds text, as far as can be known."""
+        if shared is None:
+            return False
         if shared in self._kinds:
             return is_text(self._kinds[shared])
         return shared in given.names and is_text(plain_type(given.field(shared).type))
