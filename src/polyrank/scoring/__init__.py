@@ -26,8 +26,8 @@ from polyrank.scoring.off_policy import (
     estimate_jittered,
     estimate_log,
 )
-from polyrank.scoring.off_policy_decisions import weights_of
-from polyrank.scoring.off_policy_log import Question
+from polyrank.scoring.off_policy_decisions import tuned, weights_of
+from polyrank.scoring.off_policy_log import Question, drawn_from
 from polyrank.scoring.order import SCORE, TERM, Order
 from polyrank.scoring.requests import Asked, RequestScorer
 from polyrank.scoring.scorer import PREFIX, Scorer
@@ -60,6 +60,7 @@ __all__ = [
     "check_slices",
     "columns_of",
     "compare_scorers",
+    "drawn_from",
     "equal_start",
     "estimate_jittered",
     "estimate_log",
@@ -71,5 +72,6 @@ __all__ = [
     "replay",
     "seen_in_training",
     "tune",
+    "tuned",
     "weights_of",
 ]

@@ -114,10 +114,12 @@ def _dates(bundle: Bundle, log: Source) -> Iterator[str]:
 
 
 def _num_until(times: Any, last: str) -> int:
-    """How many of ``times`` are not later than ``last``, a number or ISO 8601 as in the card."""
-    if pa.types.is_integer(times.type):
+    """How many of ``times`` are known not to be later than ``last``, a number or ISO 8601 as in the
+    card; none, if one is a number and the other a time."""
+    is_number = last.removeprefix("-").isdigit()
+    if pa.types.is_integer(times.type) and is_number:
         is_early = pc.less_equal(times, int(last))
-    elif pa.types.is_temporal(times.type):
+    elif pa.types.is_temporal(times.type) and not is_number:
         moment = datetime.fromisoformat(last)
         if moment.tzinfo is not None:
             moment = moment.astimezone(UTC).replace(tzinfo=None)

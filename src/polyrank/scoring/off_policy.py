@@ -28,7 +28,13 @@ from polyrank.scoring.off_policy_decisions import (
     refuse_formulas,
     weights_of,
 )
-from polyrank.scoring.off_policy_log import WHERE, LoggedRows, Question, read_logged
+from polyrank.scoring.off_policy_log import (
+    WHERE,
+    LoggedRows,
+    Question,
+    drawn_from,
+    read_logged,
+)
 from polyrank.scoring.order import Order
 from polyrank.scoring.scorer import Scorer
 
@@ -160,7 +166,11 @@ def estimate_jittered(
         scorer,
         log,
         list(orders.values()),
-        dataclasses.replace(question, drawn=tuple(weights_of(centre))),
+        dataclasses.replace(
+            question,
+            drawn=tuple(weights_of(centre)),
+            drawn_from=drawn_from(weights_of(centre), jitter[0]),
+        ),
         part=part,
         max_quarantine_share=max_quarantine_share,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -161,6 +161,17 @@ def least_effective(logged: Logged) -> float:
 def weights_of(order: Order) -> dict[str, float]:
     """By name, what of an order a jitter draws."""
     return dict(order.weights) if order.model is None else order.model.tunable
+
+
+def tuned(order: Order, weights: Mapping[str, float]) -> Order:
+    """The same order with other weights, by the names of ``weights_of``.
+
+    Raises:
+        ConfigError: As ``ValueModel.tuned``.
+    """
+    if order.model is None:
+        return replace(order, weights=dict(weights))
+    return replace(order, model=order.model.tuned(weights))
 
 
 def refuse_formulas(centre: Order, orders: Mapping[str, Order]) -> None:

@@ -5,6 +5,7 @@ Shapes: N rows, R requests.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError, suggest
 from polyrank.evaluation import NO_GROUP, Observations
-from polyrank.fusion.off_policy import is_whole
+from polyrank.fusion.off_policy import WeightJitter, is_whole
 from polyrank.schema import Schema
 from polyrank.scoring.first_rows import MOST_ROWS, context_of, first_rows
 from polyrank.scoring.order import Order, expected
@@ -29,11 +30,13 @@ Bools = NDArray[np.bool_]
 WHERE = "off-policy"
 DRAWN = "weight_"
 """Before the name of a value model's weight: the column of what was drawn for the request."""
+DRAWN_FROM = "served_drawn"
+"""What a request's ranking was drawn from, as a server logs it: ``drawn_from``; null: not drawn."""
 MOST_BROKEN = 0.05
 """Share of requests that may be left out because something of them is missing."""
 LAST = 1e-3
 """How far the propensity of a list's last place may be below 1, which it is but for rounding."""
-NOT_RANDOM = ("not randomised", "without propensities")
+NOT_RANDOM = ("not randomised", "without propensities", "not drawn around these weights")
 """Why requests are no part of the experiment, so that any number of them may be left out."""
 TO_LOG = (
     "Rank some requests at random with known chances and log every candidate that was ranked, "
@@ -60,6 +63,9 @@ class Question:
     drawn: tuple[str, ...] = ()
     """Weights of the value model that were drawn for each request, each in the column
     ``weight_<name>``; then neither propensities nor whole lists are needed."""
+    drawn_from: str | None = None
+    """By ``drawn_from``: requests of which the log says that they were drawn otherwise, or not at
+    all, are left out; a log without the column ``served_drawn`` says nothing."""
 
     def check(self, schema: Schema) -> None:
         """Refuse what fits no log.
@@ -105,6 +111,8 @@ class LoggedRows:
     propensity_N: Floats
     """Of the place given those above; NaN where weights were drawn."""
     drawn: Mapping[str, Floats]
+    otherwise_N: Bools
+    """Whether the log says that a row's weights were not drawn as asked."""
     on: str
     """Which rows these are, in words."""
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -179,6 +187,7 @@ def _known_by(schema: Schema, question: Question, given: Sequence[str]) -> tuple
     if question.drawn:
         known = tuple(DRAWN + name for name in question.drawn)
         lacks += [f"there is no column {name!r}" for name in known if name not in given]
+        known += (DRAWN_FROM,) if DRAWN_FROM in given else ()
     else:
         asked = question.randomised or question.propensity or keys.propensity
         known = () if asked is None else (asked,)
@@ -220,9 +229,28 @@ def _gathered(
         cluster_N=rows.groups.get("user", request_N),
         propensity_N=_propensities(held, known, question, request_N, place_N),
         drawn={name: _numbers(held, DRAWN + name) for name in question.drawn},
+        otherwise_N=_otherwise(held, question),
         on=told,
         clusters="users" if "user" in rows.groups else "requests",
     )
+
+
+def _otherwise(held: pa.Table, question: Question) -> Bools:
+    if question.drawn_from is None or DRAWN_FROM not in held.column_names:
+        return np.zeros(held.num_rows, dtype=np.bool_)
+    told = held[DRAWN_FROM].cast(pa.large_string())
+    same = pc.fill_null(pc.equal(told, question.drawn_from), False)
+    return ~np.asarray(same.to_numpy(), dtype=np.bool_)
+
+
+def drawn_from(centre: Mapping[str, float], jitter: WeightJitter) -> str:
+    """Which weights are drawn, and how far around them, as one text that is the same for the same.
+
+    >>> drawn_from({"click": 1.0}, WeightJitter(scale=0.15))
+    '{"scale": 0.15, "weights": {"click": 1.0}}'
+    """
+    weights = {name: float(weight) for name, weight in centre.items()}
+    return json.dumps({"scale": jitter.scale, "weights": weights}, sort_keys=True)
 
 
 def _propensities(
@@ -276,6 +304,7 @@ def _faults(found: LoggedRows, question: Question) -> Iterator[tuple[str, Bools]
     inside_N = found.place_N <= question.places
     unknown_N = np.isnan(found.reward_N) & inside_N
     if question.drawn:
+        yield NOT_RANDOM[2], found.otherwise_N
         yield "with a row of unknown place", np.isnan(found.place_N)
         wrong_N = np.zeros(len(inside_N), dtype=np.bool_)
         for weight_N in found.drawn.values():
@@ -319,6 +348,7 @@ def _only(found: LoggedRows, kept_N: Bools, left_out: Mapping[str, int]) -> Logg
         cluster_N=found.cluster_N[kept_N],
         propensity_N=found.propensity_N[kept_N],
         drawn=of(found.drawn),
+        otherwise_N=found.otherwise_N[kept_N],
         on=found.on,
         left_out=left_out,
         clusters=found.clusters,

@@ -20,6 +20,7 @@ from polyrank.scoring.engines.graphs import find_graph
 from polyrank.serving.admin import MIN_TOKEN, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
+from polyrank.serving.exploring import check_explored
 from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf
@@ -71,6 +72,7 @@ def hosted(
             recent=recent,
             max_candidates=settings.max_candidates,
             predictions=log,
+            explored=settings.explore,
         )
         _count_elsewhere(metrics, rankers, log)
         admin = None if token is None else Admin(service, token, workers)
@@ -97,6 +99,7 @@ def _check(settings: ServeSettings) -> None:
         if name not in settings.models:
             told = f"features are told of model {name!r}, which is not served"
             raise ConfigError(told, where="features", hint=suggest(name, settings.models))
+    check_explored(settings.explore, settings.models, is_logged=settings.predictions is not None)
 
 
 def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tuple[Catalog, Rankers]:

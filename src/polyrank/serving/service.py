@@ -16,10 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.fusion import parse_value_model
-from polyrank.scoring import SCORE, Order
+from polyrank.scoring import SCORE, Order, weights_of
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
 from polyrank.serving.examples import example_of
+from polyrank.serving.exploring import Explored, Listed, listed
 from polyrank.serving.infer import PARAMETERS, ROWS, table_of, with_context
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import DEFAULT, Catalog, Served
@@ -63,6 +64,7 @@ class Service:
         recent: Where what happened lately is kept.
         max_candidates: Of one request.
         predictions: Where answers are logged; null: nowhere.
+        explored: How rankings are drawn; null: none is.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Service:
         recent: Recent,
         max_candidates: int,
         predictions: PredictionLog | None = None,
+        explored: Explored | None = None,
     ) -> None:
         self.catalog = catalog
         self.rankers = rankers
@@ -81,6 +84,7 @@ class Service:
         self.recent = recent
         self.predictions = predictions
         self._max_candidates = max_candidates
+        self._explored = explored or {}
 
     def rank(self, body: bytes, call: Call) -> Done:
         """Answer ``POST /v1/rank``.
@@ -94,17 +98,17 @@ class Service:
             served = self.catalog.take(model, ask.version, request_id=call.request_id)
         began = perf_counter()
         try:
-            ranked = self._ranked(served, ask, call)
+            shown = self._ranked(served, ask, call)
         except _FAILURES as error:
             served = self._instead_of(served, ask, error)
-            ranked = self._ranked(served, ask, call)
-        seconds = perf_counter() - began
+            shown = self._ranked(served, ask, call)
+        seconds, ranked = perf_counter() - began, shown.ranked
         with timed(call.stages, "answer"):
-            answer = answer_of(served, ranked, call.request_id)
+            answer = answer_of(served, ranked, call.request_id, shown.answered)
         self._tell(served, ranked)
         if ask.value_model is None:
             self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
-            self._log(served, ranked, call)
+            self._log(served, shown, call)
             self._compare(served, ranked, seconds, call)
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
@@ -167,9 +171,14 @@ class Service:
         self.metrics.predicted(served, ranked.predicted.predictions)
         self.metrics.wanting(served.model, tables.missing, tables.unknown, tables.degraded)
 
-    def _ranked(self, served: Served, ask: Ask, call: Call) -> Ranked:
-        order = _order(served, ask)
-        return self.rankers.of(served).ranker.rank(ask, order, call.deadline, call.stages)
+    def _ranked(self, served: Served, ask: Ask, call: Call) -> Listed:
+        ranker = self.rankers.of(served).ranker
+        profiles = self._explored.get(served.model, {}) if ask.value_model is None else {}
+
+        def rank(order: Order) -> Ranked:
+            return ranker.rank(ask, order, call.deadline, call.stages)
+
+        return listed(rank, _order(served, ask), profiles.get(ask.profile), call.request_id)
 
     def _instead_of(self, served: Served, ask: Ask, error: Exception) -> Served:
         """The version that answers where a canary failed; of any other the failure stands."""
@@ -179,14 +188,14 @@ class Service:
         shadowing.failed(type(error).__name__)
         return shadowing.primary
 
-    def _log(self, served: Served, ranked: Ranked, call: Call) -> None:
+    def _log(self, served: Served, shown: Listed, call: Call) -> None:
         """Log what was answered."""
         if self.predictions is None:
             return
+        ranked = shown.ranked
         ask, predicted = ranked.ask, ranked.predicted
-        order = served.order(ask.profile)
         tables = predicted.tables
-        context = (*order.columns, *served.scorer.segment_columns)
+        context = (*shown.order.columns, *served.scorer.segment_columns)
         self.predictions.append(
             Answer(
                 request=call.request_id,
@@ -202,6 +211,9 @@ class Service:
                 num_shown=ask.top_k,
                 value_version=served.values[ask.profile],
                 profile=ask.profile,
+                weights=weights_of(shown.order),
+                propensity_N=shown.propensity_N,
+                drawn=shown.drawn,
                 degraded=tuple(f"{name}:{why}" for name, why in tables.degraded.items()),
             )
         )
@@ -213,7 +225,7 @@ class Service:
 
         def score(other: Served) -> NDArray[np.float64]:
             later = replace(call, deadline=Deadline.within(COMPARE_SECONDS), stages={})
-            return self._ranked(other, ranked.ask, later).scored.score_N
+            return self._ranked(other, ranked.ask, later).ranked.scored.score_N
 
         shadowing.compare(call.request_id, served, ranked.scored.score_N, seconds, score)
 

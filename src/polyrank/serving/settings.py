@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from polyrank.schema import Declared
 from polyrank.schema.model import Name
 from polyrank.scoring.engines import EngineName, Precision
+from polyrank.serving.exploring import AnyExploration
 from polyrank.serving.features import Stores
 from polyrank.serving.http import Limits
 from polyrank.serving.models import CatalogSettings
@@ -48,6 +49,9 @@ class ServeSettings(Declared):
     """Between looks for new versions."""
     predictions: LoggedTo | None = None
     """Null: answers are not logged."""
+    explore: dict[Name, dict[Name, AnyExploration]] = {}
+    """By model, then by profile: how rankings are drawn, for a log that tells of others; those not
+    named are not drawn. What a request ranks by its own value model is not, either."""
     otlp: str | None = None
     """Where OpenTelemetry's spans go, over HTTP; null: nowhere."""
     limits: Limits = Limits()

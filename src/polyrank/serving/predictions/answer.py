@@ -53,7 +53,10 @@ class Answer:
     weights: Mapping[str, float] = field(default_factory=dict)
     """By name: the value model's weights as they were applied, drawn ones if they are drawn."""
     propensity_N: Floats | None = None
-    """The chance of each candidate at its place given those above; null: 1, nothing was drawn."""
+    """The chance of each candidate at its place given those above; NaN: unknown, as weights were
+    drawn; null: 1, nothing was drawn."""
+    drawn: str | None = None
+    """What the ranking was drawn from, as JSON; null: nothing was drawn."""
     degraded: tuple[str, ...] = ()
     """What was not as it should be, such as ``features:timeout``."""
 

@@ -17,7 +17,7 @@ from polyrank.data.roles import context_uses
 from polyrank.errors import ConfigError
 from polyrank.schema import Schema
 from polyrank.scoring import PREFIX, SCORE
-from polyrank.scoring.off_policy_log import DRAWN
+from polyrank.scoring.off_policy_log import DRAWN, DRAWN_FROM
 from polyrank.serving.predictions.answer import Answer
 from polyrank.serving.predictions.settings import PredictionLogSettings
 
@@ -30,7 +30,22 @@ VERSION = "served_version"
 VALUES = "served_value_version"
 PROFILE = "served_profile"
 DEGRADED = "served_degraded"
-_SERVED = (REQUEST, AT, RANK, SHOWN, MODEL, VERSION, VALUES, PROFILE, DEGRADED)
+CHANCE = "served_propensity"
+SHARE = "served_sample"
+_SERVED = (
+    REQUEST,
+    AT,
+    RANK,
+    SHOWN,
+    MODEL,
+    VERSION,
+    VALUES,
+    PROFILE,
+    DEGRADED,
+    DRAWN_FROM,
+    CHANCE,
+    SHARE,
+)
 
 
 def input_columns(
@@ -104,6 +119,9 @@ def _columns(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[
     yield PROFILE, _repeated(answer.profile, pa.large_string(), num_rows)
     degraded = ",".join(answer.degraded) or None
     yield DEGRADED, _repeated(degraded, pa.large_string(), num_rows)
+    yield DRAWN_FROM, _repeated(answer.drawn, pa.large_string(), num_rows)
+    yield CHANCE, _floats(answer.propensity_N, num_rows)
+    yield SHARE, _repeated(settings.sample, pa.float64(), num_rows)
 
 
 def _inputs(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[str, Any]]:

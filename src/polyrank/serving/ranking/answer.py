@@ -5,6 +5,7 @@ Shapes: N candidates, K answered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,16 @@ from polyrank.serving.ranking.ask import Ask
 from polyrank.serving.ranking.ranker import Ranked
 
 
-def answer_of(served: Served, ranked: Ranked, request_id: str) -> bytes:
+def answer_of(
+    served: Served, ranked: Ranked, request_id: str, drawn: Mapping[str, Any] | None = None
+) -> bytes:
     """The body of the answer.
+
+    Args:
+        served: What answers.
+        ranked: What it answers.
+        request_id: The request's.
+        drawn: What was drawn for this request; null: nothing was.
 
     Raises:
         RequestError: 500, a prediction is not finite.
@@ -28,7 +37,7 @@ def answer_of(served: Served, ranked: Ranked, request_id: str) -> bytes:
         "request_id": request_id,
         "model": served.model,
         "version": served.version,
-        "value_model": _value_model(served, ask),
+        "value_model": _value_model(served, ask) | ({} if drawn is None else {"drawn": drawn}),
         "candidates": _candidates(ranked),
     }
     beside = {
