@@ -165,7 +165,8 @@ def test_the_process_answers_line_by_line_until_the_end(
     assert "MANIFEST.json: the file is missing" in one["reason"]
     assert "does not exist" in two["reason"]
     silent, _ = os.pipe()
-    assert _hear(silent, inbox, time.monotonic() + 0.01) is None
+    with pytest.raises(TimeoutError):
+        _hear(silent, inbox, time.monotonic() + 0.01, lambda: False)
     assert set(killed) == {signal.SIGKILL}
     assert refused("why") == {"kind": "refused", "reason": "why"}
     assert [ended(-24), ended(3)] == [

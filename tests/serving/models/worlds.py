@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -136,6 +137,20 @@ def odd(found: Bundle, how: str, good: str) -> Engine:
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "is broken":
         raise NotImplementedError("no such thing")
+    return TorchEngine(found.model)
+
+
+def straining(found: Bundle, how: str, good: str) -> Engine:
+    """As ``odd``; something takes much."""
+    if found.version != good and how == "memory":
+        held = [np.ones(1 << 24, dtype=np.uint8) for _ in range(1 << 6)]
+        time.sleep(60.0)
+        del held
+    elif found.version != good:  # stacks of threads are address space, and hardly memory
+        over = threading.Event()
+        for _ in range(64):
+            threading.Thread(target=over.wait, daemon=True).start()
+        over.set()
     return TorchEngine(found.model)
 
 

@@ -1,7 +1,8 @@
 """The process that tries bundles: it imports once, then forks a process for each.
 
 Lines of JSON come in on standard input and go out on what was standard output. The forked process
-has limits of its own and is killed at the deadline; whatever a bundle does to it, this one goes on.
+has limits of its own and is killed at the deadline, or when it has taken too much memory; whatever
+a bundle does to it, this one goes on.
 Nothing is computed here, so that no thread exists that a fork would lose. The end of the input is
 the end of the parent: then all ends.
 """
@@ -14,6 +15,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Callable
 from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +31,12 @@ from polyrank.serving.models.settings import MIB
 from polyrank.serving.models.trial import try_bundle
 
 Message = dict[str, Any]
+LOOK_SECONDS = 0.02
+"""Between looks at what a fork has taken."""
+ROOM_MIB = 4096
+"""Address space it may take beyond the memory it may take. Stacks of threads and arenas of
+allocators are address space above all, and libraries that get none for a thread may wait for it for
+ever (Arrow does: the scan of a table never ends)."""
 
 
 def main() -> None:
@@ -52,19 +60,25 @@ def serve(inbox: int, out: RawIOBase | BufferedIOBase) -> None:
 def attempt(job: Message, inbox: int) -> Message:
     """Try one bundle in a fork: ``passed`` with what it predicts, or ``refused`` with a reason."""
     answers, says = os.pipe()
+    most = private_bytes(os.getpid()) + job["memory_mib"] * MIB
     child = os.fork()
     if child == 0:
         _child(job, says)
     os.close(says)
-    heard = _hear(answers, inbox, time.monotonic() + job["deadline"])
+    heard, reason = b"", ""
+    until = time.monotonic() + job["deadline"]
+    try:
+        heard = _hear(answers, inbox, until, lambda: private_bytes(child) > most)
+    except TimeoutError:
+        reason = f"was not loaded and tried within {job['deadline']:g} seconds"
+    except MemoryError:
+        reason = too_large(job)
     os.close(answers)
-    if heard is None:
+    if reason:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if heard is None:
-        return refused(f"was not loaded and tried within {job['deadline']:g} seconds")
     if not heard.endswith(b"\n"):
-        return refused(ended(os.waitstatus_to_exitcode(status)))
+        return refused(reason or ended(os.waitstatus_to_exitcode(status)))
     answer: Message = json.loads(heard)
     return answer
 
@@ -77,7 +91,7 @@ def answer_of(job: Message) -> Message:
     except PolyrankError as error:
         return refused(str(error))
     except MemoryError:
-        return refused(f"takes more than {job['memory_mib']} MiB of memory to load and try")
+        return refused(too_large(job))
     return {
         "kind": "passed",
         "content": tried.bundle.version,
@@ -89,6 +103,17 @@ def answer_of(job: Message) -> Message:
 def refused(reason: str) -> Message:
     """The answer to a bundle that may not serve."""
     return {"kind": "refused", "reason": reason}
+
+
+def too_large(job: Message) -> str:
+    """Why a bundle of too many bytes may not serve."""
+    return f"takes more than {job['memory_mib']} MiB of memory to load and try"
+
+
+def private_bytes(process: int) -> int:
+    """What a process has in memory beyond what files hold as well."""
+    _, resident, shared = _pages(process)
+    return (resident - shared) * resource.getpagesize()
 
 
 def ended(code: int) -> str:
@@ -114,11 +139,16 @@ def _import() -> None:
     pa.array(np.zeros(1))
 
 
-def _hear(answers: int, inbox: int, until: float) -> bytes | None:
-    """All that the fork says; None at the deadline. Ends this process with its parent."""
+def _hear(answers: int, inbox: int, until: float, greedy: Callable[[], bool]) -> bytes:
+    """All that the fork says. Ends this process with its parent.
+
+    Raises:
+        TimeoutError: It is not done.
+        MemoryError: It was found greedy.
+    """
     heard = b""
     while (left := until - time.monotonic()) > 0:
-        ready, _, _ = select.select([answers, inbox], [], [], left)
+        ready, _, _ = select.select([answers, inbox], [], [], min(left, LOOK_SECONDS))
         if answers in ready:
             chunk = os.read(answers, 1 << 20)
             if not chunk:
@@ -126,7 +156,9 @@ def _hear(answers: int, inbox: int, until: float) -> bytes | None:
             heard += chunk
         elif inbox in ready:  # nothing is sent while a bundle is tried: the parent is gone
             os.killpg(0, signal.SIGKILL)
-    return None
+        elif greedy():
+            raise MemoryError
+    raise TimeoutError
 
 
 def _child(job: Message, says: int) -> NoReturn:
@@ -150,8 +182,14 @@ def _line(answer: Message) -> bytes:
 
 def _limit(job: Message) -> None:
     os.nice(job["nice"])
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    memory = taken + job["memory_mib"] * MIB
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    taken = _pages(os.getpid())[0] * resource.getpagesize()
+    space = taken + (job["memory_mib"] + ROOM_MIB) * MIB
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_CPU, (job["cpu_seconds"], job["cpu_seconds"] + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _pages(process: int) -> tuple[int, int, int]:
+    """Of a process: its address space, what of it is in memory, what of that is shared."""
+    told = Path(f"/proc/{process}/statm").read_text().split()
+    return int(told[0]), int(told[1]), int(told[2])

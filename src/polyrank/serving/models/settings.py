@@ -20,7 +20,7 @@ class GateSettings(Declared):
     cpu_seconds: PositiveInt = 120
     """Processor time that it may take for that."""
     memory_mib: Annotated[int, Field(ge=64)] = 8192
-    """Address space it may take beyond what the libraries take."""
+    """Memory it may take beyond what the libraries take."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
     """How much its process gives way to others, answers above all."""
     may_lose: tuple[Name, ...] = ()
