@@ -15,7 +15,8 @@ from polyrank._version import __version__
 from polyrank.errors import ArtefactError, ConfigError, StorageError
 from polyrank.storage import commit_directory, open_committed
 
-KIND, FORMAT_VERSION = "engine", 1
+KIND, FORMAT_VERSION = "engine", 2
+"""Rises with the form of the graph, so that one made before is made again."""
 _FILE = "graph.onnx"
 
 

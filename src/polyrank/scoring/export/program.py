@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram, export
 
 from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
+from polyrank.scoring.export.cutting import cut_products
 from polyrank.scoring.export.network import Gives, Inputs, Network, table_name
 from polyrank.scoring.export.once import compute_once
 
@@ -65,6 +66,7 @@ def program_of(
             where="model",
             hint="Score with --engine eager.",
         ) from error
+    cut_products(traced)
     if once:
         compute_once(traced)
     return Program(program=traced, example=x, outputs=network.outputs)
