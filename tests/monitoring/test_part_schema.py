@@ -7,7 +7,7 @@ import pytest
 
 from polyrank.data import Quarantine, Reader, open_log
 from polyrank.errors import ConfigError
-from polyrank.monitoring.part_schema import cut_at, left_out, readable
+from polyrank.monitoring.part_schema import left_out, readable
 from polyrank.schema import (
     Bag,
     Binary,
@@ -23,6 +23,7 @@ from polyrank.schema import (
     SideTable,
     WatchThrough,
 )
+from polyrank.scoring.labels import cut_at
 
 LATE = Maturity(event_time="bought_at", window=1, observed_until=9)
 SCHEMA = Schema(

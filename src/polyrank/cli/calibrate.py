@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.options import BundlePath, LogPath, MaxQuarantineShare, Part, Tables
+from polyrank.cli.options import (
+    BundlePath,
+    LogPath,
+    MaxQuarantineShare,
+    ObservedUntil,
+    Part,
+    Tables,
+    instant,
+)
 
 
 def calibrate(
@@ -25,6 +33,7 @@ def calibrate(
     part: Part = "all",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
+    observed_until: ObservedUntil = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the folder if it exists.")
     ] = False,
@@ -42,7 +51,14 @@ def calibrate(
         )
     scorer = open_scorer(bundle, tables)
     config = calibration_config(scorer.bundle, method, by)
-    found = calibrate_on(scorer, log, config, part=part, max_quarantine_share=max_quarantine_share)
+    found = calibrate_on(
+        scorer,
+        log,
+        config,
+        part=part,
+        max_quarantine_share=max_quarantine_share,
+        observed_until=instant(observed_until),
+    )
     warn_of_training_rows({bundle: scorer}, log, part)
     version = save_bundle(found, out, replace=force)
     show_calibration(console(), found.card.calibration, f"{bundle} on {log}")

@@ -10,8 +10,10 @@ from polyrank.cli.options import (
     LogPath,
     MaxQuarantineShare,
     Metrics,
+    ObservedUntil,
     Part,
     Tables,
+    instant,
 )
 
 
@@ -29,6 +31,7 @@ def evaluate(
     part: Part = "all",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
+    observed_until: ObservedUntil = None,
     as_json: AsJson = False,
 ) -> None:
     """Metrics by task and slice, with 95 % intervals."""
@@ -42,7 +45,14 @@ def evaluate(
     limits = {"resamples": resamples, "exact_rows": exact_rows}
     config = parse(EvaluationConfig, {**asked, **limits})
     scorer = open_scorer(bundle, tables)
-    result = evaluate_log(scorer, log, config, part=part, max_quarantine_share=max_quarantine_share)
+    result = evaluate_log(
+        scorer,
+        log,
+        config,
+        part=part,
+        max_quarantine_share=max_quarantine_share,
+        observed_until=instant(observed_until),
+    )
     warn_of_training_rows({bundle: scorer}, log, part)
     if as_json:
         typer.echo(result.to_json())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from polyrank.cli.options import LogPath
+from polyrank.cli.options import LogPath, ObservedUntil, instant
 
 if TYPE_CHECKING:
     from polyrank.bundle import Bundle
@@ -29,14 +29,7 @@ def monitor(
         str | None,
         typer.Option("--labels", metavar="TABLE", help="Labels by request and item."),
     ] = None,
-    observed_until: Annotated[
-        str | None,
-        typer.Option(
-            "--observed-until",
-            metavar="WHEN",
-            help="When late labels were looked at; else when the training log was cut.",
-        ),
-    ] = None,
+    observed_until: ObservedUntil = None,
     joined: Annotated[
         Path | None,
         typer.Option(
@@ -87,7 +80,7 @@ def monitor(
         bundle=model,
         reference=reference,
         labels=labels,
-        observed_until=_instant(observed_until),
+        observed_until=instant(observed_until),
         thresholds=limits,
         resamples=resamples,
     )
@@ -101,11 +94,6 @@ def monitor(
         typer.echo(f"wrote {out}")
     if fail_on is not None and found.reaches(fail_on):
         raise typer.Exit(1)
-
-
-def _instant(text: str | None) -> int | str | None:
-    """Whole numbers where ``keys.time`` holds such, else ISO 8601."""
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text
 
 
 def _load(path: Path | None) -> Bundle | None:

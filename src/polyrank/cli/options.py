@@ -36,7 +36,20 @@ MaxQuarantineShare = Annotated[
         help="Share of rows that may be refused; else that of the bundle's run.",
     ),
 ]
+ObservedUntil = Annotated[
+    str | None,
+    typer.Option(
+        "--observed-until",
+        metavar="WHEN",
+        help="When late labels were looked at; else when the training log was cut.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Metrics = Annotated[
     list[str], typer.Option("--metric", metavar="NAME", help="Only this metric, as ndcg@5.")
 ]
+
+
+def instant(text: str | None) -> int | str | None:
+    """Whole numbers where ``keys.time`` holds such, else ISO 8601."""
+    return int(text) if text is not None and text.removeprefix("-").isdigit() else text

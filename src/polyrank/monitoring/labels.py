@@ -17,9 +17,7 @@ from polyrank.data import open_log
 from polyrank.data.arrays import plain
 from polyrank.errors import ConfigError, DataError, counted, suggest
 from polyrank.schema import Schema
-
-SERVED_REQUEST = "served_request"
-"""In a prediction log: the id under which the server answered."""
+from polyrank.scoring.labels import SERVED
 
 
 def join_labels(log: Any, labels: Any, schema: Schema) -> Iterator[pa.Table]:
@@ -85,7 +83,7 @@ def _keys(schema: Schema, mine: list[str], theirs: list[str]) -> list[str]:
     for where, names in (("the log", mine), ("the table of labels", theirs)):
         if item not in names:
             raise DataError(f"{where} has no column {item!r}", hint=suggest(item, names))
-    asked = [name for name in (schema.keys.request, SERVED_REQUEST) if name is not None]
+    asked = [name for name in (schema.keys.request, SERVED) if name is not None]
     request = next((name for name in asked if name in mine and name in theirs), None)
     if request is None:
         raise DataError(

@@ -12,12 +12,10 @@ from polyrank.schema import (
     Duration,
     Feature,
     Keys,
-    Maturity,
     Schema,
     Sequence,
     SideTable,
     Task,
-    parse,
 )
 
 
@@ -49,23 +47,6 @@ def readable(
     )
     changes = {"tables": sides, "deduplicate": None, "keys": keys}
     return schema.model_copy(update={"features": features, "tasks": tasks, **changes})
-
-
-def cut_at(schema: Schema, observed_until: int | str | None) -> Schema:
-    """The schema whose late labels are known until then, and not until its training log was cut.
-
-    Raises:
-        ConfigError: It is not of the kind of the windows.
-    """
-    if observed_until is None:
-        return schema
-    tasks = []
-    for task in schema.tasks:
-        if isinstance(task, Binary) and task.maturity is not None:
-            told = {**task.maturity.model_dump(), "observed_until": observed_until}
-            task = task.model_copy(update={"maturity": parse(Maturity, told, where=task.name)})
-        tasks.append(task)
-    return schema.model_copy(update={"tasks": tuple(tasks)})
 
 
 def _offered(side: SideTable, tables: Mapping[str, pa.Table]) -> set[str]:

@@ -20,10 +20,11 @@ from polyrank.data.hashing import hash_column
 from polyrank.data.made import with_made
 from polyrank.data.observed import settled_codes
 from polyrank.evaluation import NO_GROUP, Observations
-from polyrank.monitoring.part_schema import cut_at, left_out, readable
+from polyrank.monitoring.part_schema import left_out, readable
 from polyrank.monitoring.volume import AT, BY, DEGRADED, REQUEST, Counting, Volume
 from polyrank.schema import Duration, Schema, Task
 from polyrank.scoring import PREFIX, SCORE
+from polyrank.scoring.labels import cut_at
 from polyrank.scoring.profiles import Thinned
 
 MOST_ROWS = 200_000

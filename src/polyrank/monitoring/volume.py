@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from polyrank.data.arrays import plain
 from polyrank.data.hashing import hash_column
+from polyrank.scoring.labels import SERVED
 
-REQUEST, AT, DEGRADED = "served_request", "served_at", "served_degraded"
+REQUEST, AT, DEGRADED = SERVED, "served_at", "served_degraded"
 BY = ("served_model", "served_version", "served_value_version", "served_profile")
 
 

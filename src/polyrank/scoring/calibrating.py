@@ -23,6 +23,7 @@ from polyrank.evaluation import Observations, compare
 from polyrank.schema import Binary, parse
 from polyrank.scoring.evaluation import observe, only
 from polyrank.scoring.held_out import split_of
+from polyrank.scoring.labels import labelled
 from polyrank.scoring.scorer import Scorer
 
 METRICS = ("ece", "ratio", "log_loss", "ne")
@@ -37,6 +38,7 @@ def calibrated(
     on: str,
     report: EvaluationConfig,
     kept: Mapping[str, Curve | None] | None = None,
+    labels: Bundle | None = None,
 ) -> Bundle:
     """The bundle with a calibration fitted anew, told in its card.
 
@@ -51,10 +53,11 @@ def calibrated(
         on: Which rows these are, in words.
         report: Bootstrap draws, and the most rows that are held in memory: the first ones count.
         kept: Curves, or none, of tasks that are not fitted: what they predict stays.
+        labels: The bundle with the schema as it holds of these rows' labels; null: ``bundle``.
     """
     kept = dict(kept or {})
     columns = columns_of(bundle, config, kept)
-    raw = Scorer(dataclasses.replace(bundle, calibration={}))
+    raw = Scorer(dataclasses.replace(labels or bundle, calibration={}))
     before = _held(observe(raw, chunks, columns), report.exact_rows)
     curves, told, after = {}, {}, dict(before.predictions)
     for name in calibratable(bundle):
@@ -174,6 +177,7 @@ def calibrate_on(
     part: str = "all",
     max_quarantine_share: float | None = None,
     report: EvaluationConfig | None = None,
+    observed_until: int | str | None = None,
 ) -> Bundle:
     """The scorer's bundle with a calibration fitted on ``log``; see ``calibrated``.
 
@@ -184,14 +188,18 @@ def calibrate_on(
         part: The part of the log by the split of the bundle's run; "all": every row.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
         report: Draws and most rows; null: the default.
+        observed_until: When late labels were looked at, as in ``Maturity``; null: when the training
+            log was cut.
 
     Raises:
         DataError: The log is refused.
-        ConfigError: An unknown part, or a segment column that is not there.
+        ConfigError: An unknown part, a segment column that is not there, or ``observed_until`` of
+            another kind than the windows.
     """
-    bundle = scorer.bundle
+    bundle, source = scorer.bundle, open_log(log)
+    scorer = labelled(scorer, source.schema().names, observed_until)
     reader = scorer.reader(
-        open_log(log),
+        source,
         extra=columns_of(bundle, config, {}),
         labels=True,
         split=split_of(bundle, part),
@@ -204,4 +212,5 @@ def calibrate_on(
         config,
         on=told if part == "all" else f"the {part} part of {told}",
         report=report or EvaluationConfig(),
+        labels=scorer.bundle,
     )

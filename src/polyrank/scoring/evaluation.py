@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polyrank.config import EvaluationConfig
-from polyrank.data import Batch, in_unit, open_log, values_observed
+from polyrank.data import Batch, Source, in_unit, open_log, values_observed
 from polyrank.errors import ConfigError
 from polyrank.evaluation import (
     Comparison,
@@ -27,6 +27,7 @@ from polyrank.evaluation import (
 )
 from polyrank.schema import Schema, Task
 from polyrank.scoring.held_out import split_of
+from polyrank.scoring.labels import labelled
 from polyrank.scoring.scorer import Scorer
 from polyrank.scoring.slices import slice_values
 
@@ -38,10 +39,12 @@ def evaluate_log(
     *,
     part: str = "all",
     max_quarantine_share: float | None = None,
+    observed_until: int | str | None = None,
 ) -> Evaluation:
     """Metrics of ``scorer`` on ``log``, by task and slice, with intervals.
 
-    Negatives of a task with a ``keep_rate`` weigh 1 / keep_rate, as if none had been dropped.
+    Negatives of a task with a ``keep_rate`` weigh 1 / keep_rate, as if none had been dropped; those
+    of a served log do not (``labelled``).
     Labels that are lower bounds (``censored``) are left out: see ``values_observed``.
 
     Args:
@@ -50,13 +53,18 @@ def evaluate_log(
         config: Metrics, slices and draws.
         part: The part of the log by the split of the bundle's run; "all": every row.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
+        observed_until: When late labels were looked at, as in ``Maturity``; null: when the training
+            log was cut.
 
     Raises:
         DataError: The log is refused.
-        ConfigError: An unknown metric, slice or part.
+        ConfigError: An unknown metric, slice or part, or ``observed_until`` of another kind than
+            the windows.
     """
     check_evaluation(scorer.bundle.schema, config)
-    chunks = _labelled(scorer, log, config.slices, part, max_quarantine_share)
+    source = open_log(log)
+    scorer = labelled(scorer, source.schema().names, observed_until)
+    chunks = _labelled(scorer, source, config.slices, part, max_quarantine_share)
     return evaluate_rows(scorer, chunks, config)
 
 
@@ -95,7 +103,9 @@ def observe_log(
     max_quarantine_share: float | None = None,
 ) -> Observations:
     """Predictions and labels of the rows of ``log``, in memory; see ``evaluate_log``."""
-    chunks = _labelled(scorer, log, slices, part, max_quarantine_share)
+    source = open_log(log)
+    scorer = labelled(scorer, source.schema().names)
+    chunks = _labelled(scorer, source, slices, part, max_quarantine_share)
     return Observations.concatenate(list(observe(scorer, chunks, slices)))
 
 
@@ -150,10 +160,14 @@ def compare_scorers(
 
 
 def _labelled(
-    scorer: Scorer, log: Any, slices: Sequence[str], part: str, max_quarantine_share: float | None
+    scorer: Scorer,
+    source: Source,
+    slices: Sequence[str],
+    part: str,
+    max_quarantine_share: float | None,
 ) -> Iterator[pa.Table]:
     reader = scorer.reader(
-        open_log(log),
+        source,
         extra=slices,
         labels=True,
         split=split_of(scorer.bundle, part),

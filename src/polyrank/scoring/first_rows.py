@@ -13,6 +13,7 @@ from polyrank.errors import counted
 from polyrank.evaluation import Observations
 from polyrank.scoring.evaluation import observe
 from polyrank.scoring.held_out import split_of
+from polyrank.scoring.labels import labelled
 from polyrank.scoring.order import Order
 from polyrank.scoring.scorer import Scorer
 
@@ -68,6 +69,7 @@ def first_rows(
         DataError: The log is refused.
         ConfigError: An unknown part.
     """
+    scorer = labelled(scorer, source.schema().names)
     reader = scorer.reader(
         source,
         extra=tuple(dict.fromkeys(extra)),

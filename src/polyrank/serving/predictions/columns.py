@@ -17,11 +17,12 @@ from polyrank.data.roles import context_uses
 from polyrank.errors import ConfigError
 from polyrank.schema import Schema
 from polyrank.scoring import PREFIX, SCORE
+from polyrank.scoring.labels import SERVED
 from polyrank.scoring.off_policy_log import DRAWN, DRAWN_FROM
 from polyrank.serving.predictions.answer import Answer
 from polyrank.serving.predictions.settings import PredictionLogSettings
 
-REQUEST = "served_request"
+REQUEST = SERVED
 AT = "served_at"
 RANK = "served_rank"
 SHOWN = "served_shown"
