@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from polyrank.scoring.engines.base import Predictions, UserRows
 from polyrank.scoring.engines.packages import missing_packages
 from polyrank.scoring.engines.reading import Reading
 from polyrank.scoring.export.network import Inputs, tensors_of
+from polyrank.scoring.export.one_user import ADDED_ROW
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
@@ -68,9 +69,20 @@ class OnnxEngine:
         return self._reading.predict(batch, users, further=further)
 
     def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
-        given = tensors_of(self._model, self._inputs, batch, users)
-        feed = {name: given[name].numpy() for name in self._names}
+        given = feed_of(self._model, self._inputs, batch, users)
+        feed = {name: given[name] for name in self._names}
         return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
+
+
+def feed_of(
+    model: RankingModel, inputs: Inputs, batch: Batch, users: UserRows | None
+) -> dict[str, NDArray[Any]]:
+    """What a graph of ``export.graph_of`` reads, by name."""
+    given = tensors_of(model, inputs, batch, users)
+    feed = {name: value.numpy() for name, value in given.items()}
+    alone = users is not None and len(users.batch) == 1
+    feed[ADDED_ROW] = feed["user_row"][:1] if alone else feed["user_row"]
+    return feed
 
 
 def session_of(

@@ -14,6 +14,7 @@ from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.packages import missing_packages
 from polyrank.scoring.export.network import Inputs
+from polyrank.scoring.export.one_user import add_one_user
 from polyrank.scoring.export.program import Program, program_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def onnx_of(program: Program, metadata: Mapping[str, str]) -> onnx.ModelProto:
 
 def graph_of(model: RankingModel, inputs: Inputs) -> bytes:
     """The network that gives logits, without embedding tables, for an engine."""
-    graph: bytes = onnx_of(program_of(model, inputs, "logits"), {}).SerializeToString()
+    proto = onnx_of(program_of(model, inputs, "logits"), {})
+    add_one_user(proto)
+    graph: bytes = proto.SerializeToString()
     return graph
 
 
