@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -19,10 +18,10 @@ from polyrank.serving.http.failures import busy
 from polyrank.serving.http.finished import CLIENT_GONE, NO_ROUTE, Finished
 from polyrank.serving.http.identity import request_id
 from polyrank.serving.http.limits import Limits
+from polyrank.serving.http.plain import MILLISECONDS
 from polyrank.serving.http.targets import METHODS
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 
 
 class ClientGone(Exception):
@@ -94,7 +93,7 @@ class Exchange:
         seconds = self.limits.default_deadline_seconds
         offered = self._all(b"x-deadline-ms")
         if offered:
-            if len(offered) > 1 or not _MILLISECONDS.fullmatch(offered[0]):
+            if len(offered) > 1 or not MILLISECONDS.fullmatch(offered[0]):
                 raise RequestError(400, "X-Deadline-Ms must be one whole number from 1")
             seconds = min(int(offered[0]) / 1e3, self.limits.max_deadline_seconds)
         self.deadline = Deadline(self.started + seconds)

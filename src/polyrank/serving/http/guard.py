@@ -15,6 +15,7 @@ from polyrank.serving.http.exchange import ClientGone, Exchange
 from polyrank.serving.http.failures import Headers, busy
 from polyrank.serving.http.finished import Report, unreported
 from polyrank.serving.http.limits import Limits
+from polyrank.serving.http.plain import PlainRequest
 from polyrank.serving.http.rates import Rates
 from polyrank.serving.http.readiness import Readiness
 from polyrank.serving.http.targets import METHODS, check_host, check_origin, check_path
@@ -137,15 +138,47 @@ class Guard:
 
     def _admit(self, exchange: Exchange) -> None:
         """Turns away before anything is read what would be turned away after it."""
-        if self.readiness.starting:
-            raise busy("the server is starting")
         client = exchange.scope.get("client")
+        refusal = self._refusal(client and client[0], time.monotonic())
+        if refusal is not None:
+            raise refusal
+
+    def _refusal(self, client: str | None, now: float) -> RequestError | None:
+        """What the load has against one more request, which is counted."""
+        if self.readiness.starting:
+            return busy("the server is starting")
         if self._rates is not None and client is not None:
-            wait = self._rates.wait(client[0], time.monotonic())
+            wait = self._rates.wait(client, now)
             if wait > 0:
-                raise RequestError(429, "too many requests", retry_after=math.ceil(wait))
-        if self.gate.crowded:
-            raise busy("too many requests are waiting")
+                return RequestError(429, "too many requests", retry_after=math.ceil(wait))
+        return busy("too many requests are waiting") if self.gate.crowded else None
+
+    @property
+    def may_turn_away(self) -> bool:
+        """Whether there is anything just now that ``turned_away`` could say."""
+        return self.gate.crowded or self.readiness.starting or self._rates is not None
+
+    def turned_away(self, request: PlainRequest, client: str | None) -> RequestError | None:
+        """What a request would be told that is refused for the load; none where it would not be,
+        or for anything else.
+
+        Args:
+            request: Of which nothing is known here yet; counted where it is turned away.
+            client: The address it came from.
+        """
+        if request.path in self._exempt:
+            return None
+        try:
+            check_host(request.headers, self._hosts)
+        except RequestError:
+            return None
+        now = time.monotonic()
+        too_often = (
+            self._rates is not None and client is not None and self._rates.refuses(client, now)
+        )
+        if self.gate.crowded or self.readiness.starting or too_often:
+            return self._refusal(client, now)
+        return None
 
     async def _take_turn(self, exchange: Exchange) -> None:
         arrived = time.monotonic()

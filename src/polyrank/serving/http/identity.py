@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Sequence
 
 MAX_REQUEST_ID = 128
@@ -21,4 +21,4 @@ def request_id(offered: Sequence[bytes]) -> str:
     """
     if len(offered) == 1 and _SAFE.fullmatch(offered[0]):
         return offered[0].decode("ascii")
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

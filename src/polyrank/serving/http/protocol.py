@@ -14,16 +14,24 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.server import ServerState
 
 from polyrank.serving.errors import RequestError
-from polyrank.serving.http.failures import busy, error_body, error_headers
+from polyrank.serving.http.failures import (
+    busy,
+    error_body,
+    error_headers,
+    header_lines,
+    ready_made,
+)
 from polyrank.serving.http.finished import NO_ROUTE, Finished
 from polyrank.serving.http.guard import Guard
 from polyrank.serving.http.identity import request_id
 from polyrank.serving.http.limits import Limits
 from polyrank.serving.http.patience import PatientTransport
+from polyrank.serving.http.plain import plain_request
 from polyrank.serving.http.strict import StrictConnection
 
 LAST_CALL_SECONDS = 0.25
 """For which a connection without a request stays open after the server stopped accepting."""
+_BLANK = b"\r\n\r\n"
 _SPARE_CONNECTIONS = 16
 """Above the bound, that are told so before they are closed."""
 
@@ -111,6 +119,8 @@ class GuardedProtocol(H11Protocol):
             if self._discarded > self._limits.max_body_bytes:
                 self._patient.abort()
             return
+        if self._is_at_rest and self._turned_away(data):
+            return
         super().data_received(data)
         self._watch()
 
@@ -161,6 +171,53 @@ class GuardedProtocol(H11Protocol):
 
     def _is_sending(self) -> bool:
         return self._refused or self.conn.is_sending
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether the next byte is the first one of a request, and the answer could leave now."""
+        return (
+            self.config.guard.may_turn_away
+            and self.conn.is_fresh
+            and not self.flow.write_paused
+            and not self.config.guard.readiness.leaving
+        )
+
+    def _turned_away(self, data: bytes) -> bool:
+        """Answers a request that the load forbids, without the machinery of those that are served.
+
+        What is refused this way never reaches h11, whose state stays as it was: between requests.
+        That is where the connection is, too. ``data`` begins where the request before it ended
+        (h11 was idle and holds no byte), and ``plain_request`` takes it only if it is one whole
+        request by any reading, so what comes next is again the first byte of one; the answer is
+        written whole, after all others, and has a length. So neither side can take a byte of one
+        message for one of another. Anything else is left to h11, from its first byte on.
+        """
+        began, guard = time.monotonic(), self.config.guard
+        request = plain_request(data, self._limits)
+        if request is None:
+            return False
+        error = guard.turned_away(request, self.client and self.client[0])
+        if error is None:
+            return False
+        offered = request.headers.get(b"x-request-id")
+        name = request_id([] if offered is None else [offered])
+        first, last = ready_made(error.status, error.message, error.retry_after)
+        headers = [*self.server_state.default_headers, (b"x-request-id", name.encode())]
+        self._unset_keepalive_if_required()
+        self._patient.write(first + header_lines(headers) + last)
+        self._await(self._limits.idle_seconds, self._say_goodbye)
+        guard.report(
+            Finished(
+                request_id=name,
+                method="POST",
+                route=NO_ROUTE,
+                status=error.status,
+                seconds=time.monotonic() - began,
+                bytes_in=request.num_bytes,
+                bytes_out=len(last) - last.index(_BLANK) - len(_BLANK),
+            )
+        )
+        return True
 
     def _watch(self) -> None:
         """Sets the clock that fits what the client has to do next."""

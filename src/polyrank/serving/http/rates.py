@@ -39,13 +39,21 @@ class Rates:
             now: The monotonic clock, in seconds.
         """
         key = client_key(address)
-        tokens, then = self._buckets.pop(key, (float(self.burst), now))
-        tokens = min(float(self.burst), tokens + max(0.0, now - then) * self.per_second)
+        tokens = self._tokens(key, now)
         granted = tokens >= 1.0
         self._buckets[key] = (tokens - granted, now)
+        self._buckets.move_to_end(key)
         if len(self._buckets) > self.clients:
             self._buckets.popitem(last=False)
         return 0.0 if granted else (1.0 - tokens) / self.per_second
+
+    def refuses(self, address: str, now: float) -> bool:
+        """Whether ``wait`` would find no token; takes none."""
+        return self._tokens(client_key(address), now) < 1.0
+
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, then = self._buckets.get(key, (float(self.burst), now))
+        return min(float(self.burst), tokens + max(0.0, now - then) * self.per_second)
 
 
 def client_key(address: str) -> str:

@@ -59,6 +59,12 @@ class StrictConnection(h11.Connection):
         return len(self.trailing_data[0])
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether nothing is under way in either direction and no byte is waiting."""
+        idle = self.our_state is h11.IDLE and self.their_state is h11.IDLE
+        return idle and not self.trailing_data[0]
+
+    @property
     def is_between_requests(self) -> bool:
         """Whether the next thing to come is the first line of a request, or the rest of it."""
         return self.their_state is h11.IDLE
