@@ -34,10 +34,36 @@ def test_it_never_writes_into_the_bundle(saved: Path, capsys: pytest.CaptureFixt
     assert "lies in the bundle" in capsys.readouterr().err
 
 
-def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_it_replaces_its_own_only(
+    saved: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another bundle, a file, a folder of anything: refused at once, and left as they were."""
+    shutil.copytree(saved / "bundle", tmp_path / "other")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("mine")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "MANIFEST.json").write_text("{")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name in ("other", "file", "folder", "torn"):
+        words = ["export", str(saved / "bundle"), "--out", str(tmp_path / name), "--format", form]
+        assert main(words) == 2
+        assert "Give --force" in capsys.readouterr().err
+        assert main([*words, "--force"]) == 2
+        assert "that could be replaced" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_without_a_compiler_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=r"g\+\+ nor clang\+\+"):
         require_compiler()
+    words = ["export", "no-such-bundle", "--out", str(tmp_path / "x"), "--format", "pt2"]
+    assert main(words) == 2  # before anything is loaded
+    assert "clang++" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

@@ -28,18 +28,13 @@ def export(
 ) -> None:
     """Write the network for other runtimes, compared with this one."""
     from polyrank.cli.bundles import open_scorer
-    from polyrank.errors import ConfigError, counted
+    from polyrank.errors import counted
     from polyrank.scoring.export.made_up import made_up
     from polyrank.scoring.export.recorded import recorded
     from polyrank.scoring.export.write import export_bundle
 
+    _check(bundle, out, format, force=force)
     scorer = open_scorer(bundle, tables)
-    if bundle.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ConfigError(
-            "lies in the bundle, which would not load again",
-            where=str(out),
-            hint="Write elsewhere.",
-        )
     if on is None:
         rows = made_up(scorer.bundle.encoders, ROWS)
         told = f"{counted(ROWS, 'made-up row')}"
@@ -54,5 +49,58 @@ def export(
     for task, own in parity.tasks.items():
         typer.echo(
             f"  {task}: differs by at most {own.largest_difference:.2g}, rank correlation "
-            f"{own.rank_correlation:.9f}, NDCG lost {own.ndcg_lost:.2g}, new ties {own.new_ties}"
+            f"{own.rank_correlation:.9f}, NDCG lost {own.ndcg_lost:.9f}, ties {own.new_ties:+d}"
         )
+
+
+def _check(bundle: Path, out: Path, form: str, *, force: bool) -> None:
+    """Refuse before the network is exported what would be refused after it.
+
+    Raises:
+        ConfigError: The folder cannot be written, or there is no compiler for a package.
+    """
+    from polyrank.errors import ConfigError
+    from polyrank.scoring.export.compiled import require_compiler
+
+    if bundle.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(
+            "lies in the bundle, which would not load again",
+            where=str(out),
+            hint="Write elsewhere.",
+        )
+    if out.exists() and not force:
+        raise ConfigError(
+            "exists already",
+            where=str(out),
+            hint="Give --force to replace an export, or a new path.",
+        )
+    if out.exists() and not (_is_package(out) if form == "pt2" else _is_export(out)):
+        raise ConfigError(
+            f"holds no {'package' if form == 'pt2' else 'ONNX export'} that could be replaced",
+            where=str(out),
+            hint="Give a new path, or move what is there away yourself.",
+        )
+    if form == "pt2":
+        require_compiler()
+
+
+def _is_package(out: Path) -> bool:
+    from polyrank.scoring.export.compiled import FILES
+
+    return out.is_dir() and {each.name for each in out.iterdir()} <= set(FILES)
+
+
+def _is_export(out: Path) -> bool:
+    """Whether a folder is empty, or says of itself that it is an export and, say, no bundle."""
+    from polyrank.errors import ArtefactError
+    from polyrank.scoring.export.write import KIND
+    from polyrank.storage import jsonio
+
+    manifest = out / "MANIFEST.json"
+    if not manifest.is_file():
+        return out.is_dir() and not any(out.iterdir())
+    try:
+        told = jsonio.loads(manifest.read_bytes(), where=str(manifest))
+    except ArtefactError:
+        return False
+    return isinstance(told, dict) and told.get("kind") == KIND
