@@ -42,6 +42,7 @@ class Admin:
 
     def __init__(self, service: Service, token: str, workers: Executor) -> None:
         assert len(token) >= MIN_TOKEN
+        self._service = service
         self._catalog = service.catalog
         self._recent = service.recent
         self._token = token.encode()
@@ -55,6 +56,7 @@ class Admin:
         return [
             self._route(f"{model}/status", "GET", self.status, ()),
             self._route(f"{model}/requests", "GET", self.requests, ()),
+            self._route(f"{model}/recorded", "GET", self.recorded, ()),
             self._route(f"{model}/value-model", "PUT", self.set_value_model, set_fields),
             self._route(
                 f"{model}/value-model/rollback",
@@ -78,6 +80,10 @@ class Admin:
         """The last rankings that were asked of a model, the newest first."""
         self._catalog.take(model)
         return [loads(body) for body in self._recent.bodies(model)]
+
+    def recorded(self, model: str, _: Mapping[str, Any]) -> Any:
+        """A ranking of the rows that the version in service was tried on."""
+        return self._service.recorded(model)
 
     def set_value_model(self, model: str, asked: Mapping[str, Any]) -> Any:
         """Rank a profile by another value model at once."""

@@ -119,7 +119,7 @@ class Api:
         return _json(self._service.catalog.describe())
 
     async def example(self, request: Request) -> Response:
-        """A ranking request that this model answers."""
+        """A ranking request that this model answers, with made-up values."""
         return _json(await self._computed(self._service.example, request.path_params["model"]))
 
     async def stats(self, _: Request) -> Response:

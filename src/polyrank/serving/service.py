@@ -19,7 +19,7 @@ from polyrank.fusion import parse_value_model
 from polyrank.scoring import SCORE, Order, weights_of
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
-from polyrank.serving.examples import example_of
+from polyrank.serving.examples import example_of, recorded_of
 from polyrank.serving.exploring import Explored, Listed, listed
 from polyrank.serving.infer import PARAMETERS, ROWS, table_of, with_context
 from polyrank.serving.metrics import Metrics
@@ -152,12 +152,21 @@ class Service:
         return served, self.rankers.of(served)
 
     def example(self, model: str) -> dict[str, Any]:
-        """A ranking request that a model answers.
+        """A ranking request that a model answers, with made-up values.
 
         Raises:
             RequestError: 404, there is no such model.
         """
-        return example_of(*self.desk(model))
+        served, desk = self.desk(model)
+        return example_of(served, desk, spec_in_force(served, desk))
+
+    def recorded(self, model: str) -> dict[str, Any]:
+        """A ranking request made of the rows that the version in service was tried on.
+
+        Raises:
+            RequestError: 404, there is no such model.
+        """
+        return recorded_of(*self.desk(model))
 
     def _only_model(self) -> str:
         names = list(self.catalog.names)

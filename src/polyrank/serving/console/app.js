@@ -246,11 +246,13 @@ function setBody(body) {
 async function loadRecorded() {
   if (!$("token").value) return;
   try {
-    const path = `/v1/models/${encodeURIComponent($("model").value)}/requests`;
-    state.recorded = await call("GET", path, undefined, $("token").value);
-    const told = state.recorded.map((each, place) =>
-      element("option", { value: place }, `${place + 1}: ${(each.candidates || []).length} candidates`));
-    $("recorded").replaceChildren(element("option", { value: "" }, told.length ? "choose" : "none yet"), ...told);
+    const path = `/v1/models/${encodeURIComponent($("model").value)}`;
+    const [asked, tried] = await Promise.all(["requests", "recorded"].map((what) =>
+      call("GET", `${path}/${what}`, undefined, $("token").value)));
+    state.recorded = [...asked, tried];
+    const told = state.recorded.map((each, place) => element("option", { value: place },
+      `${place < asked.length ? place + 1 : "rows it was tried on"}: ${(each.candidates || []).length} candidates`));
+    $("recorded").replaceChildren(element("option", { value: "" }, "choose"), ...told);
   } catch (error) { say("saved", error.message); }
 }
 
