@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,8 @@ def _run(settings: ServeSettings, token: Path | None, *, quiet: bool) -> int:
             code = run(guard, listener)
         if access is not None:
             access.close()
+    if code:
+        os._exit(code)  # requests were cut: Python would wait for threads that may never end
     return code
 
 

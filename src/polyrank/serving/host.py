@@ -64,7 +64,7 @@ def hosted(
         catalog, rankers = _loaded(settings, metrics, stack)
         log = _log(settings, stack)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
-        stack.callback(workers.shutdown)
+        stack.callback(workers.shutdown, wait=False, cancel_futures=True)  # one may hang
         service = Service(
             catalog,
             rankers,
