@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.ranking import Ask, parse
+from polyrank.serving.ranking.ask import MAX_VALUE_MODEL, MAX_VALUE_TEXT
 
 IDS = st.none() | st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
 ONE_KIND = st.lists(st.text(max_size=5)) | st.lists(st.integers(-(2**63), 2**63 - 1))
@@ -32,3 +33,21 @@ def test_plain_ids_are_objects_without_features(ids: list[Any]) -> None:
 def test_what_is_no_id_is_refused_among_ids(wrong: Any) -> None:
     with pytest.raises(RequestError, match=r"candidates\[1\]"):
         asked([1, wrong, 2])
+
+
+def _with_terms(number: int, **further: Any) -> bytes:
+    terms = {f"t{place}": {"weight": 1.0} for place in range(number)}
+    model = {"kind": "product", "terms": terms, **further}
+    return json.dumps({"candidates": [1], "value_model": model}).encode()
+
+
+def test_a_value_model_of_a_request_is_bounded() -> None:
+    """Each of its terms is an array of the candidates' length, for whoever asks."""
+    most = (MAX_VALUE_MODEL - 2) // 2
+    assert len(parse(_with_terms(most)).value_model["terms"]) == most  # type: ignore[index]
+    for body in (_with_terms(most + 1), _with_terms(1, note="x" * (MAX_VALUE_TEXT - 6))):
+        with pytest.raises(
+            RequestError, match="`value_model` must have at most 256 values"
+        ) as told:
+            parse(body)
+        assert told.value.status == 400

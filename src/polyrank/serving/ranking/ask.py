@@ -6,7 +6,7 @@ Shapes: N candidates.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,11 @@ from polyrank.serving.protocol import loads
 
 MAX_CANDIDATES = 10_000
 """Of one request, unless the server is told otherwise."""
+MAX_VALUE_MODEL = 256
+"""Values at any depth of a value model that a request brings: each may cost time and memory for
+every candidate."""
+MAX_VALUE_TEXT = 4_000
+"""Characters of all its words."""
 _NAME = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 _FIELDS = (
     *("model", "version", "user", "candidates", "context"),
@@ -80,9 +85,7 @@ def parse(body: bytes, *, max_candidates: int = MAX_CANDIDATES) -> Ask:
         given=given,
         context=_object(tree.get("context"), "context"),
         profile=_name(tree.get("profile"), "profile") or "default",
-        value_model=None
-        if tree.get("value_model") is None
-        else _object(tree["value_model"], "value_model"),
+        value_model=_value_model(tree.get("value_model")),
         top_k=_count(tree.get("top_k"), "top_k"),
         explain=_flag(tree.get("explain"), "explain"),
     )
@@ -133,6 +136,29 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise RequestError(400, f"`{where}` must be an object")
     return value
+
+
+def _value_model(tree: Any) -> Mapping[str, Any] | None:
+    if tree is None:
+        return None
+    model = _object(tree, "value_model")
+    values = list(_values(model))
+    letters = sum(len(value) for value in values if isinstance(value, str))
+    if len(values) > MAX_VALUE_MODEL or letters > MAX_VALUE_TEXT:
+        raise RequestError(
+            400,
+            f"`value_model` must have at most {MAX_VALUE_MODEL} values, and its texts at most "
+            f"{MAX_VALUE_TEXT:,} characters, got {len(values):,} and {letters:,}",
+        )
+    return model
+
+
+def _values(tree: Any) -> Iterator[Any]:
+    """Every value at any depth, objects and lists too."""
+    if isinstance(tree, dict | list):
+        for value in tree.values() if isinstance(tree, dict) else tree:
+            yield value
+            yield from _values(value)
 
 
 def _id(value: Any, where: str) -> Id:
