@@ -49,6 +49,13 @@ def test_nothing_is_lost_where_nothing_differs() -> None:
     assert level.tasks["click"].ndcg_lost == 0.0
 
 
+@pytest.mark.parametrize("broken", ["click", "watch"])
+def test_a_task_that_is_not_a_number_is_the_worst(broken: str) -> None:
+    reference = {"click": np.array([0.1, 0.3]), "watch": np.array([1.0, 2.0])}
+    found = {**reference, broken: np.full(2, np.nan)}
+    assert math.isnan(compare_predictions(reference, found, on="rows").worst)
+
+
 def test_made_up_rows_are_rows_of_the_table() -> None:
     encoders = feeds.bundle().encoders
     batch = made_up(encoders, 50)

@@ -54,8 +54,8 @@ class Parity(BaseModel):
 
     @property
     def worst(self) -> float:
-        """The largest relative difference."""
-        return max((task.relative for task in self.tasks.values()), default=0.0)
+        """The largest relative difference; NaN where one is undefined."""
+        return float(np.max([task.relative for task in self.tasks.values()], initial=0.0))
 
 
 def compare_predictions(
