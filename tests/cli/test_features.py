@@ -15,6 +15,7 @@ from polyrank.serving.deadline import Deadline
 from polyrank.serving.features import Provider, store_settings
 from tests import feeds
 from tests.cli.workbench import run, succeed
+from tests.serving.features import world
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,23 @@ def test_what_is_wrong_is_told_without_a_password(
     assert (outcome.code, outcome.out) == (code, "")
     assert told in outcome.err
     assert "hush" not in outcome.err
+
+
+@pytest.mark.parametrize("ending", ["sqlite", "lmdb"])
+def test_one_table_is_not_loaded_over_a_file_that_holds_another(
+    tmp_path: Path, ending: str
+) -> None:
+    save_bundle(world.bundle(), tmp_path / "bundle")
+    load, file = ("features", "load", tmp_path / "bundle"), tmp_path / f"both.{ending}"
+    succeed(*load, "--to", file)
+    before = file.read_bytes()
+    outcome = run(*load, "--to", file, "--only", "items")
+    assert outcome.code == 2
+    assert f"both.{ending}: holds users too, and a file is written anew" in outcome.err
+    assert file.read_bytes() == before
+    alone = ("--to", tmp_path / f"items.{ending}", "--only", "items")
+    succeed(*load, *alone)
+    succeed(*load, *alone)
 
 
 def test_a_bundle_without_side_tables(bundle: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def load(
     from polyrank.bundle import load_bundle
     from polyrank.cli.bundles import named_paths
     from polyrank.errors import ConfigError, counted, suggest
-    from polyrank.serving.features import codec_of, fill, read_side_table, store_settings
+    from polyrank.serving.features import codec_of, fill, held, read_side_table, store_settings
 
     settings = store_settings(to, where="--to")
     if settings.kind == "redis":
@@ -56,5 +56,11 @@ def load(
         if name in files:
             table = read_side_table(files[name], sides[name], found.schema, codec)
         wanted[name] = codec, table
+    if dropped := held(settings, sides.keys() - wanted.keys()):
+        raise ConfigError(
+            f"holds {' and '.join(sorted(dropped))} too, and a file is written anew",
+            where=to,
+            hint="Leave --only out, or give each side table a file of its own.",
+        )
     for name, rows in fill(settings, wanted).items():
         typer.echo(f"{counted(rows, 'row')} of side table {name!r} loaded into {settings.kind}")

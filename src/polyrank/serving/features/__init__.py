@@ -20,7 +20,7 @@ down or wrong, its columns are null, ``degraded`` says so, and the request goes 
 """
 
 from polyrank.serving.features.counts import Counts
-from polyrank.serving.features.filling import fill
+from polyrank.serving.features.filling import fill, held
 from polyrank.serving.features.opening import codec_of, open_store, read_side_table
 from polyrank.serving.features.provider import Completed, Provider
 from polyrank.serving.features.settings import (
@@ -49,6 +49,7 @@ __all__ = [
     "Stores",
     "codec_of",
     "fill",
+    "held",
     "open_store",
     "read_side_table",
     "store_settings",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from polyrank.errors import ConfigError, StorageError
+from polyrank.serving.features.backend import StoreDown
 from polyrank.serving.features.codec import RowCodec
 from polyrank.serving.features.files import FileFormat
 from polyrank.serving.features.lmdb_file import LmdbFormat
@@ -63,6 +64,29 @@ def fill(settings: StoreSettings, tables: Filled) -> dict[str, int]:
                 hint="Name a .sqlite or .lmdb file, or redis://host.",
             )
     return {name: table.num_rows for name, (_, table) in tables.items()}
+
+
+def held(settings: StoreSettings, names: Iterable[str]) -> tuple[str, ...]:
+    """Which of these side tables a file has: those that ``fill`` without them drops.
+
+    Raises:
+        ConfigError: What its format needs is not installed.
+    """
+    if not isinstance(settings, SqliteStoreSettings | LmdbStoreSettings):
+        return ()
+    file_format = SqliteFormat() if isinstance(settings, SqliteStoreSettings) else LmdbFormat()
+    return tuple(name for name in names if _has(file_format, settings.path, name))
+
+
+def _has(file_format: FileFormat, path: Path, name: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        reader, header = file_format.open(path, name)
+    except StoreDown:
+        return False
+    reader.close()
+    return header is not None
 
 
 def _write(file_format: FileFormat, path: Path, tables: Filled) -> None:
