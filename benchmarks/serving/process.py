@@ -20,6 +20,8 @@ from ruamel.yaml import YAML
 
 TOKEN = "a-token-of-the-load-test-0123456789"  # noqa: S105
 HERE = Path(__file__).resolve().parent
+PATIENCE = 30
+"""Times that an operator asks."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STAGE = re.compile(r'polyrank_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)')
 
@@ -86,8 +88,12 @@ class Server:
             connection.close()
 
     def told(self, method: str, path: str, tree: Any = None) -> Any:
-        """The JSON of an answer that must be 200."""
-        status, body = self.ask(method, path, tree)
+        """The JSON of an answer that must be 200; asked again while the server has no room."""
+        for _ in range(PATIENCE):
+            status, body = self.ask(method, path, tree)
+            if status != 503:
+                break
+            time.sleep(1.0)
         if status != 200:
             raise RuntimeError(f"{method} {path}: {status} {body[:300]!r}")
         return orjson.loads(body)
