@@ -26,7 +26,7 @@ from typing import Any, Self
 from polyrank.errors import PolyrankError
 from polyrank.serving.host import hosted
 from polyrank.serving.http import AccessLog, bind, run
-from polyrank.serving.service import Done, Service
+from polyrank.serving.service import Call, Done, Service
 from polyrank.serving.settings import ServeSettings
 from tests.serving.http.wire import ask, request
 from tests.serving.server import TOKEN
@@ -152,14 +152,15 @@ def serve(told: dict[str, Any], listener: Any) -> int:
     for name, most in told["bounds"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     if told["stuck"]:
-        Service.rank = _stuck  # type: ignore[method-assign]
+        Service.rank = stuck  # type: ignore[method-assign]
     with AccessLog() as log:
         settings = ServeSettings(**told["settings"])
         with hosted(settings, token=TOKEN, access_log=log) as guard:
             return run(guard, listener)
 
 
-def _stuck(*_: Any) -> Done:
+def stuck(self: Service, body: bytes, call: Call) -> Done:
+    """A ranking that never ends."""
     time.sleep(3600)
     raise AssertionError("nobody waits so long")
 
