@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyrank.bundle import Bundle
+from polyrank.bundle import Bundle, save_bundle
 from polyrank.data import Batch, Encoders, Reader, open_log
 from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
@@ -38,6 +39,7 @@ from tests import feeds
 
 ROWS = BLOCK_ROWS + 100
 TASKS = ("click", "watch_time")
+PLACES = torch.arange(500) % 7
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +204,37 @@ def test_int8_keeps_the_order_and_the_bits(bundle: Bundle, batch: Batch) -> None
     assert all(task.rank_correlation > 0.99 for task in told.tasks.values())
     for size in (1, 3, 17, 100):
         assert _same(engine.predict(rows.slice(0, size)), found, slice(0, size)), size
+    for shared in (UserRows.shared(rows.slice(3, 4), 500), UserRows(batch=rows, row_N=PLACES)):
+        full = joined(rows, shared, bundle.model.layout)
+        alone = OnnxEngine(bundle.model, inputs, small, threads=1, precision="int8")
+        assert _same(engine.predict(rows, users=shared), alone.predict(full), slice(None))
+
+
+def test_tables_in_int8_take_the_place_of_the_bundles(
+    bundle: Bundle, batch: Batch, engines: list[OnnxEngine], tmp_path: Path
+) -> None:
+    del engines  # made, so that the network is ready
+    rows, own = batch.slice(0, 500), replace(bundle, model=deepcopy(bundle.model))
+    before = sum(table.nbytes for table in own.model.tables_of_inputs())
+    want = choose(bundle, "onnx", precision="int8", rows=rows).predict(rows)
+    engine = choose(own, "onnx", precision="int8_tables", rows=rows)
+    assert isinstance(engine, OnnxEngine)
+    assert engine.precision == "int8_tables"
+    width = own.model.tables()[0].dim
+    assert sum(table.nbytes for table in own.model.tables_of_inputs()) == 0
+    assert engine.table_bytes == before * (width + 1) / width / 4
+    found = engine.predict(rows)
+    told = compare_predictions(want, found, on="rows")
+    assert all(0 < task.relative < 0.01 for task in told.tasks.values())
+    for size in (1, 3, 17, 100):
+        assert _same(engine.predict(rows.slice(0, size)), found, slice(0, size)), size
+    for use in (
+        lambda: choose(own),
+        lambda: own.model.predict(rows),
+        lambda: save_bundle(own, tmp_path / "bundle"),
+    ):
+        with pytest.raises(ConfigError, match="8 bits"):
+            use()
 
 
 # Choosing.

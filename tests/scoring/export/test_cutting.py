@@ -30,7 +30,9 @@ class _Cut(nn.Module):
 
 def _traced(module: nn.Module, x: Tensor) -> ExportedProgram:
     with torch.no_grad():
-        return export(module.eval(), (x,), strict=False).run_decompositions({})
+        program: ExportedProgram = export(module.eval(), (x,), strict=False)
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
 
 
 def _twice(layer: nn.Linear, x: Tensor) -> list[Tensor]:

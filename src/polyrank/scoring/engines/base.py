@@ -56,7 +56,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """ "fp32", "bf16" or "int8"."""
+        """ "fp32", "bf16", "int8" or "int8_tables"."""
 
     def predict(
         self, batch: Batch, *, users: UserRows | None = None, further: bool = False
@@ -71,6 +71,10 @@ class Engine(Protocol):
             users: The user's side of the rows, which is then not read from ``batch``; null: every
                 row has its own in ``batch``.
             further: With what heads predict beside, by "<task>.<name>".
+
+        Raises:
+            EngineError: What computes threw something.
+            MemoryError: There is not enough.
         """
 
 

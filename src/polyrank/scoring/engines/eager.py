@@ -13,6 +13,7 @@ from polyrank.data import Batch, Ragged
 from polyrank.layers import ROW_MULTIPLE
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows, joined
+from polyrank.scoring.engines.failures import engine_errors
 
 BLOCK_ROWS = 4096
 """Rows that pass through the network at a time: activations take memory for these only."""
@@ -36,12 +37,13 @@ class TorchEngine:
         self, batch: Batch, *, users: UserRows | None = None, further: bool = False
     ) -> Predictions:
         """As ``Engine.predict``; a batch without rows gives empty arrays."""
-        if users is not None:
-            batch = joined(batch, users, self._model.layout)
-        starts = range(0, max(len(batch), 1), BLOCK_ROWS)
-        blocks = [
-            self._predict(batch.slice(start, start + BLOCK_ROWS), further) for start in starts
-        ]
+        with engine_errors():
+            if users is not None:
+                batch = joined(batch, users, self._model.layout)
+            starts = range(0, max(len(batch), 1), BLOCK_ROWS)
+            blocks = [
+                self._predict(batch.slice(start, start + BLOCK_ROWS), further) for start in starts
+            ]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def _predict(self, block: Batch, further: bool) -> Predictions:

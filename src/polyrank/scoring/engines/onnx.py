@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from polyrank.data import Batch
 from polyrank.errors import ConfigError
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows
+from polyrank.scoring.engines.failures import engine_errors
 from polyrank.scoring.engines.packages import missing_packages
 from polyrank.scoring.engines.reading import Reading
 from polyrank.scoring.export.network import Inputs, tensors_of
@@ -39,6 +41,7 @@ class OnnxEngine:
         graph: The network that gives logits, as ``export.graph_of`` makes it.
         threads: Of the runtime; null: as torch.
         precision: What the graph computes in.
+        tables: What it reads instead of the model's embedding tables, by name; null: these.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
@@ -54,13 +57,20 @@ class OnnxEngine:
         *,
         threads: int | None = None,
         precision: str = "fp32",
+        tables: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.precision = precision
         self._model, self._inputs = model, inputs
+        self._tables = {name: table.numpy() for name, table in (tables or {}).items()}
         self._session = session_of(graph, threads)
         self._names = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]
         self._reading = Reading(model, inputs, self._logits)
+
+    @property
+    def table_bytes(self) -> int:
+        """Of the embedding tables that the engine holds itself; 0: it reads the model's."""
+        return sum(table.nbytes for table in self._tables.values())
 
     def predict(
         self, batch: Batch, *, users: UserRows | None = None, further: bool = False
@@ -69,7 +79,7 @@ class OnnxEngine:
         return self._reading.predict(batch, users, further=further)
 
     def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
-        given = feed_of(self._model, self._inputs, batch, users)
+        given = feed_of(self._model, self._inputs, batch, users) | self._tables
         feed = {name: given[name] for name in self._names}
         return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
 
@@ -97,6 +107,7 @@ def session_of(
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
+        EngineError: It refuses the graph.
     """
     if missing_packages(("onnxruntime",)):
         raise ConfigError(
@@ -113,4 +124,5 @@ def session_of(
         levels = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    with engine_errors():
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

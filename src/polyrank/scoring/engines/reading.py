@@ -18,6 +18,7 @@ from polyrank.layers.padding import ROW_MULTIPLE
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows
 from polyrank.scoring.engines.eager import BLOCK_ROWS
+from polyrank.scoring.engines.failures import engine_errors
 from polyrank.scoring.export.network import Inputs
 
 Logits = Mapping[str, NDArray[np.float32]]
@@ -47,7 +48,8 @@ class Reading:
         for start in range(0, max(len(batch), 1), BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, len(batch))
             own = None if users is None else users.rows(start, stop)
-            blocks.append(self._block(batch.slice(start, stop), own, further=further))
+            with engine_errors():
+                blocks.append(self._block(batch.slice(start, stop), own, further=further))
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def _block(self, batch: Batch, users: UserRows | None, *, further: bool) -> Predictions:

@@ -92,6 +92,11 @@ def quantised(
         rows: By which ranges are fixed: recorded ones, or as like them as can be.
         least: Products narrower than this stay as they are.
     """
+    return quantised_by(graph, feed_of(model, inputs, rows, None), least=least)
+
+
+def quantised_by(graph: bytes, feed: Mapping[str, NDArray[Any]], *, least: int = LEAST) -> bytes:
+    """As ``quantised``, of any graph by what it is fed, tensors by name."""
     import onnx
 
     proto = onnx.load_from_string(_folded(graph))
@@ -109,9 +114,8 @@ def quantised(
         for own in readers.get(node.output[0], ())
         if own.op_type == "Relu"
     }
-    made = {name for node in proto.graph.node for name in node.output}
-    ranges = _ranges(proto, sorted(watched & made), feed_of(model, inputs, rows, None))
-    _Quantising(proto, products, ranges).run()
+    ranges = _ranges(proto, sorted(watched), feed)
+    _Quantising(proto, [node for node in products if node.input[0] in ranges], ranges).run()
     proto.opset_import.add(domain="com.microsoft", version=1)
     content: bytes = proto.SerializeToString()
     return content
@@ -138,22 +142,22 @@ def _is_product(node: onnx.NodeProto, weights: Mapping[str, Any], least: int) ->
 def _ranges(
     proto: onnx.ModelProto, names: Sequence[str], feed: Mapping[str, NDArray[Any]]
 ) -> dict[str, Range]:
-    """By tensor, those that hold float32."""
+    """By tensor; those without rows have none."""
     import onnx
 
+    made = {name for node in proto.graph.node for name in node.output}
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)
     del watched.graph.output[:]
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    computed = [name for name in names if name in made]
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
     session = session_of(watched.SerializeToString(), 1)
     given = {each.name: feed[each.name] for each in session.get_inputs()}
-    found = zip(names, session.run(list(names), given), strict=True)
-    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in found if value.ndim}
-    return {
-        name: Range(value.min(0), value.max(0))
-        for name, value in flat.items()
-        if value.dtype == np.float32 and len(value)
-    }
+    found = {name: feed[name] for name in names if name in feed}
+    if computed:
+        found |= dict(zip(computed, session.run(computed, given), strict=True))
+    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in found.items()}
+    return {name: Range(value.min(0), value.max(0)) for name, value in flat.items() if len(value)}
 
 
 class _Quantising(Rewriting):

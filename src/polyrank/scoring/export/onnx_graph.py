@@ -76,13 +76,13 @@ class Rewriting(ABC):
         """The node as it is."""
         self._done.append(node)
 
-    def add(self, kind: str, names: Sequence[str], output: str, **attributes: Any) -> None:
-        """A new node with one output, which names it."""
+    def add(self, kind: str, names: Sequence[str], *outputs: str, **attributes: Any) -> None:
+        """A new node, named by its first output."""
         import onnx
 
         domain = "com.microsoft" if kind in _OWN else ""
         self._done.append(
-            onnx.helper.make_node(kind, names, [output], output, domain=domain, **attributes)
+            onnx.helper.make_node(kind, names, outputs, outputs[0], domain=domain, **attributes)
         )
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
