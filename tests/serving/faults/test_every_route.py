@@ -146,6 +146,25 @@ def test_a_slash_more_is_told_where_to_go_and_does_nothing(
             assert asked(port, method, f"{path}/").status in (307, 404), (path, method)
 
 
+def series(port: int, turn: int) -> int:
+    """How many there are after requests for what is not there."""
+    for number in range(12):
+        name = f"x{turn}{number}"
+        for method in ("GET", "POST", name.upper()):
+            asked(port, method, f"/v1/{name}")
+        for tree in ({"model": name, "candidates": [1]}, {"candidates": [1], "context": {name: 1}}):
+            ask(port, request("POST", "/v1/rank", json.dumps(tree).encode()))
+        asked(port, "GET", f"/v2/models/{name}")
+    text = ask(port, request("GET", "/metrics")).body.decode()
+    return len([line for line in text.splitlines() if line[:1] != "#"])
+
+
+def test_labels_of_metrics_are_of_a_fixed_set(served: tuple[int, list[Route]]) -> None:
+    """G7."""
+    series(served[0], 0)
+    assert series(served[0], 1) == series(served[0], 2)
+
+
 def test_without_a_token_there_is_nothing_for_operators(bundle: Path) -> None:
     tree = ServeSettings(models={"feed": bundle}, limits=Limits(grace_seconds=0))
     with (
