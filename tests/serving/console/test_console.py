@@ -138,6 +138,24 @@ def test_recorded_requests_can_be_picked(browser: Browser, server: Server) -> No
         expect(page.locator(f"{REGION} tbody tr")).to_have_count(7)
 
 
+def test_ids_that_a_double_cannot_hold_stay_themselves(browser: Browser, server: Server) -> None:
+    long = [2**62 + 1, 2**62 + 3]
+    body = {
+        "user": {"features": {"user_history": long}},
+        "candidates": [{"id": number, "features": {"item_id": number}} for number in long],
+    }
+    with shown(browser, server) as (page, said):
+        sent: list[str] = []
+        page.on("request", lambda asked: sent.append(asked.post_data or ""))
+        page.fill("#body", json.dumps(body))
+        page.get_by_role("button", name="Rank", exact=True).click()
+        until(page, lambda: len(ranked(page)) == 2)
+        assert sorted(ranked(page)) == [str(number) for number in long]
+        asked = next(json.loads(each) for each in reversed(sent) if "candidates" in each)
+        assert {name: asked[name] for name in body} == body
+        assert said == []
+
+
 def test_what_was_said_stays_text(browser: Browser, server: Server) -> None:
     body = {
         "context": {HOSTILE: 1},

@@ -7,13 +7,21 @@ const COLORS = 8;
 const SVG = "http://www.w3.org/2000/svg";
 const state = { models: {}, inForce: null, tree: null, before: null, latest: 0, history: {} };
 
+// Whole numbers beyond 2^53 are kept digit by digit: an id that was rounded is another one's.
+const isLong = (value, text) => Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(text);
+const parse = (text) => JSON.parse(text, (_, value, context) =>
+  JSON.rawJSON && context && isLong(value, context.source) ? JSON.rawJSON(context.source) : value);
+const shown = (id) => id && id.rawJSON !== undefined ? id.rawJSON : String(id);
+
 async function call(method, path, body, token) {
   const headers = { "content-type": "application/json" };
   if (token) headers.authorization = `Bearer ${token}`;
   const answer = await fetch(path, {
     method, headers, body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const told = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
+  const text = await answer.text();
+  let told;
+  try { told = parse(text); } catch { told = { error: `the server answered ${answer.status}` }; }
   if (!answer.ok) throw new Error(told.error || `the server answered ${answer.status}`);
   return told;
 }
@@ -34,8 +42,8 @@ function fill(select, names, chosen) {
   if (names.includes(chosen)) select.value = chosen;
 }
 
-const number = (value) => Number(value).toPrecision(4).replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1");
-const clone = (tree) => JSON.parse(JSON.stringify(tree));
+const number = (value, digits = 4) => Number(value).toPrecision(digits).replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1");
+const clone = (tree) => parse(JSON.stringify(tree));
 const say = (id, text) => { $(id).textContent = text; };
 
 // ---- models, versions, profiles
@@ -123,7 +131,7 @@ function slider({ path, value }) {
 
 function editTree() {
   let tree;
-  try { tree = JSON.parse($("tree").value); } catch { $("tree").classList.add("bad"); return; }
+  try { tree = parse($("tree").value); } catch { $("tree").classList.add("bad"); return; }
   $("tree").classList.remove("bad");
   state.tree = tree;
   $("sliders").replaceChildren(...leaves(tree).filter(dragged).map(slider));
@@ -135,7 +143,7 @@ function editTree() {
 const isChanged = () => JSON.stringify(state.tree) !== JSON.stringify(state.inForce);
 
 function asked(versionName) {
-  const body = JSON.parse($("body").value);
+  const body = parse($("body").value);
   const wanted = { ...body, model: $("model").value, version: versionName, explain: true };
   wanted.profile = $("profile").value;
   if (isChanged()) wanted.value_model = state.tree;
@@ -196,13 +204,13 @@ function row(each, place, tasks, terms, reach, places) {
   const was = places ? places.get(each.index) : undefined;
   const by = was === undefined ? 0 : was - place;
   const moved = element("td", { class: by > 0 ? "up" : by < 0 ? "down" : "" }, by ? `${by > 0 ? "▲" : "▼"}${Math.abs(by)}` : "");
-  const id = String(each.id);
+  const id = shown(each.id);
   return element("tr", {},
     element("td", {}, String(place + 1)), moved,
     element("td", { class: "text", title: id }, id),
     element("td", {}, number(each.score)),
     element("td", { class: "terms" }, bars(each.terms || {}, terms, reach)),
-    ...tasks.map((task) => element("td", {}, number(each.predictions[task]))));
+    ...tasks.map((task) => element("td", {}, number(each.predictions[task], 3))));
 }
 
 function bars(values, names, reach) {
@@ -238,7 +246,8 @@ async function example() {
 
 function setBody(body) {
   const { model, version: _, profile, explain, value_model, ...rest } = body;
-  $("body").value = JSON.stringify(rest, null, 1);
+  // A list of numbers stands on one line.
+  $("body").value = JSON.stringify(rest, null, 1).replace(/\[\n[^\[\]{}"]*\]/g, (list) => list.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"));
   state.before = null;
   rank();
 }
@@ -298,7 +307,7 @@ function showRoutes(routes) {
   });
   $("routes").replaceChildren(element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "latency by route" },
     element("table", {}, element("caption", {}, "Latency by route"),
-      element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col", class: name === "route" ? "text" : "" }, name)))),
+      element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col", class: name === "route" || name === "p99 so far" ? "text" : "" }, name)))),
       element("tbody", {}, ...rows))));
 }
 
