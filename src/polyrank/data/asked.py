@@ -24,6 +24,7 @@ from polyrank.data.arrays import is_list
 from polyrank.data.canonical import rule_faults
 from polyrank.data.casts import cast
 from polyrank.data.checks import Check
+from polyrank.data.encoding.ready import ReadyRows
 from polyrank.data.faults import Fault, FaultLog, refuse
 from polyrank.data.join import join_of
 from polyrank.data.plan import Request, try_plan
@@ -40,7 +41,9 @@ _READY = (pa.null(), pa.int64(), pa.float64(), pa.large_list(pa.int64()))
 """Types of which ``cast`` hands on every value as it is, where none stands for missing."""
 _TEXTS = (pa.large_string(), pa.large_list(pa.large_string()))
 """And those that have to be UTF-8."""
-_Signature = tuple[tuple[str, ...], bytes, bytes]
+Beside = tuple[ReadyRows, frozenset[str]]
+"""Columns of a side table that are encoded already."""
+_Signature = tuple[tuple[str, ...], bytes, bytes, tuple[Beside, ...]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class _Half:
             array, found = _cast(raw.column(each.place), each)
             arrays.append(array)
             faults += found
-        table = pa.Table.from_arrays(arrays, names=self.names)
+        # Rows without any column are so many rows.
+        table = pa.Table.from_arrays(arrays, names=self.names) if arrays else raw.select([])
         faults += rule_faults(table, raw, self.checks, faults)
         log.add(faults, origin=self.origin, first_row=0)
         return table
@@ -91,7 +95,12 @@ class AskedRows:
         self._plans: dict[_Signature, tuple[_Half, ...]] = {}
 
     def read(
-        self, user: pa.Table, rows: pa.Table, extra: Sequence[str] = ()
+        self,
+        user: pa.Table,
+        rows: pa.Table,
+        extra: Sequence[str] = (),
+        *,
+        beside: Sequence[Beside] = (),
     ) -> tuple[pa.Table, pa.Table]:
         """Both tables in the types handed on.
 
@@ -99,13 +108,14 @@ class AskedRows:
             user: One row: what all of ``rows`` share.
             rows: The candidates; no column of ``user``.
             extra: Further columns of either to hand on as they are.
+            beside: Columns that neither table has, and that are read from here.
 
         Raises:
             DataError: A column is missing, twice there or of a wrong type, or a value breaks a
                 rule; everything at once.
         """
         log = FaultLog()
-        halves = self._planned(user.schema, rows.schema, tuple(extra))
+        halves = self._planned(user.schema, rows.schema, tuple(extra), tuple(beside))
         user, rows = (
             half.checked(table, log) for half, table in zip(halves, (user, rows), strict=True)
         )
@@ -113,14 +123,39 @@ class AskedRows:
             raise refuse("the request is refused", problems)
         return user, rows
 
+    def read_side(self, table: pa.Table) -> pa.Table:
+        """Columns of a side table in the types handed on; all others count as null.
+
+        Raises:
+            DataError: A column is of a wrong type, or a value breaks a rule.
+        """
+        lengths = (task.length for task in self._schema.durations if task.length is not None)
+        needed = dict.fromkeys([*self._schema.feature_columns(bias=False), *lengths])
+        there = set(table.column_names)
+        others = [(name, pa.null()) for name in needed if name not in there]
+        rules = self._rules(pa.schema([*table.schema, *others]), ())
+        log = FaultLog()
+        found = _half("table", table.schema, rules).checked(table, log)
+        if problems := log.problems():
+            raise refuse("the table is refused", problems)
+        return found
+
     def _planned(
-        self, user: pa.Schema, rows: pa.Schema, extra: tuple[str, ...]
+        self,
+        user: pa.Schema,
+        rows: pa.Schema,
+        extra: tuple[str, ...],
+        beside: tuple[Beside, ...],
     ) -> tuple[_Half, ...]:
         """What is done with such columns, decided once."""
-        key = (extra, user.serialize().to_pybytes(), rows.serialize().to_pybytes())
+        key = (extra, user.serialize().to_pybytes(), rows.serialize().to_pybytes(), beside)
         found = self._plans.get(key)
         if found is None:
-            rules = self._rules(pa.schema([*user, *rows]), extra)
+            ready = [each for known, names in beside for each in known.fields if each.name in names]
+            rules = self._rules(pa.schema([*user, *rows, *ready]), extra)
+            for each in ready:
+                if rules.plan.columns[each.name].dtype != each.type:
+                    raise DataError(f"column {each.name!r} is read as another type")
             schemas = zip(_HALVES, (user, rows), strict=True)
             found = tuple(_half(origin, schema, rules) for origin, schema in schemas)
             if len(self._plans) >= MAX_PLANS:

@@ -85,6 +85,8 @@ class Encoders:
         ]
         self.rows: Mapping[str, range] = lay_out(schema, fitted)
         self.layout = layout_of(schema, fitted, self.rows)
+        starts = [self.rows[feature.name].start for feature in self._id_features]
+        self._missing_F = np.array(starts, dtype=np.int64)
 
     @classmethod
     def fit(
@@ -167,6 +169,7 @@ class Encoders:
         bias: bool = True,
         lengths: Collection[str] | None = None,
         sides: Collection[Side] = SIDES,
+        columns: Collection[str] | None = None,
     ) -> Batch:
         """The rows of a table as a batch.
 
@@ -179,38 +182,39 @@ class Encoders:
             lengths: The tasks whose ``length`` is read; null: all.
             sides: The sides whose features are read; of all others the columns need not be there,
                 and the batch holds missing ids, zeros and empty lists.
+            columns: Of these sides the columns whose features are read; null: all.
 
         Raises:
             DataError: A missing column, ids of another kind than in training, an infinite number,
                 a missing number where the schema refuses one.
         """
         bias = bias and labels
-        read = frozenset(sides) if bias else frozenset(sides) - {"bias"}
+        read = self._read(sides if bias else frozenset(sides) - {"bias"}, columns)
         table = with_made(table, self.schema, self.thresholds) if labels else table
         extras = extras_of(self.schema, labels=labels, bias=bias, lengths=lengths)
         names = [*self._names(read, labels=labels), *(extra.column for extra in extras)]
-        columns = pick(table, names)
+        arrays = pick(table, names)
         size = table.num_rows
         batch = Batch(
-            ids_BF=self._ids(columns, size, read),
-            numeric_BN=self._numerics(columns, size, read),
+            ids_BF=self._ids(arrays, size, read),
+            numeric_BN=self._numerics(arrays, size, read),
             ragged={
-                feature.name: self._ragged(feature, columns)
-                if feature.side in read
+                feature.name: self._ragged(feature, arrays)
+                if feature.name in read
                 else _no_entries(size)
                 for feature in self.schema.features
                 if isinstance(feature, Bag | Sequence)
             },
             vectors={
-                feature.name: _vectors(feature, columns)
-                if feature.side in read
+                feature.name: _vectors(feature, arrays)
+                if feature.name in read
                 else torch.zeros((size, feature.dim))
                 for feature in self.schema.features
                 if isinstance(feature, Embedding)
             },
-            extras={extra.name: self._extra(extra, columns) for extra in extras},
+            extras={extra.name: self._extra(extra, arrays) for extra in extras},
         )
-        return self._with_labels(batch, table, columns) if labels else batch
+        return self._with_labels(batch, table, arrays) if labels else batch
 
     def unseen(self, table: pa.Table, *, there_only: bool = False) -> dict[str, float]:
         """By feature with a vocabulary: the share of its ids that are out of vocabulary.
@@ -260,8 +264,16 @@ class Encoders:
             digest.update(array.view(np.uint8).data)
         return digest.hexdigest()
 
-    def _names(self, read: Collection[Side], *, labels: bool) -> list[str]:
-        names = [each.column for each in self.schema.features if each.side in read]
+    def _read(self, sides: Collection[Side], columns: Collection[str] | None) -> frozenset[str]:
+        """The features that are read."""
+        return frozenset(
+            each.name
+            for each in self.schema.features
+            if each.side in sides and (columns is None or each.column in columns)
+        )
+
+    def _names(self, read: Collection[str], *, labels: bool) -> list[str]:
+        names = [each.column for each in self.schema.features if each.name in read]
         if labels:
             keys = self.schema.keys.named()
             names += self.schema.label_columns()
@@ -278,13 +290,14 @@ class Encoders:
         return torch.from_numpy(value_B)
 
     def _ids(
-        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[Side]
+        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[str]
     ) -> torch.Tensor:
         ids_BF = np.empty((num_rows, len(self._id_features)), dtype=np.int64)
+        ids_BF[:] = self._missing_F
         for place, feature in enumerate(self._id_features):
-            if feature.side not in read:
-                ids_BF[:, place] = self.rows[feature.name].start
-            elif isinstance(feature, Categorical):
+            if feature.name not in read:
+                continue
+            if isinstance(feature, Categorical):
                 rows = self._rows_of(feature, id_column(feature, columns))
                 np.add(rows, self.rows[feature.name].start, out=ids_BF[:, place])
             else:
@@ -323,14 +336,14 @@ class Encoders:
         )
 
     def _numerics(
-        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[Side]
+        self, columns: dict[str, pa.Array], num_rows: int, read: Collection[str]
     ) -> torch.Tensor:
         numeric_BN = np.zeros((num_rows, len(self.layout.numerics)), dtype=np.float32)
         place = 0
         for name, scaler in self._fitted.scalers.items():
             if scaler.feature.scaling == "bins":
                 continue
-            if scaler.feature.side in read:
+            if name in read:
                 values = _numbers(scaler.feature, columns)
                 numeric_BN[:, place] = scaler.scale(values)
                 if scaler.flagged:

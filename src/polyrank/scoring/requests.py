@@ -5,7 +5,7 @@ Shapes: N candidates of a request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from polyrank.data import AskedRows, Batch, stacked
+from polyrank.data.encoding.columns import pieces
+from polyrank.data.encoding.ready import ReadyRows
 from polyrank.errors import DataError
-from polyrank.schema import Schema, Side
+from polyrank.schema import Bag, Numeric, Schema, Side
+from polyrank.schema import Sequence as History
 from polyrank.scoring.engines import UserRows
 from polyrank.scoring.inputs import without_lengths
 from polyrank.scoring.scorer import Predictions, Scorer
@@ -24,6 +27,8 @@ from polyrank.scoring.slices import slice_values
 
 USER: tuple[Side, ...] = ("user",)
 ROWS: tuple[Side, ...] = ("item", "context")
+_READY_ROWS = 1 << 14
+"""Of a side table that are encoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,17 @@ class Asked:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Encoded rows of a side table, in place of columns of a request."""
+
+    rows: ReadyRows
+    row_N: NDArray[np.int64]
+    """(N,) Whose each row of the request has; -1: an id that the table has no row of."""
+    names: frozenset[str]
+    """The columns that are read from it: those of ``rows.columns`` that the request has not."""
 
 
 class RequestScorer:
@@ -60,15 +76,53 @@ class RequestScorer:
         )
         self.row_columns = tuple(dict.fromkeys([*_columns(schema, ROWS), *lengths]))
         """What ``rows`` has to hold."""
-        self._asked = AskedRows(without_lengths(schema, scorer.timed))
+        self._schema = without_lengths(schema, scorer.timed)
+        self._asked = AskedRows(self._schema)
 
-    def encode(self, user: pa.Table, rows: pa.Table, context: Sequence[str] = ()) -> Asked:
+    def ready(self, table: pa.Table, sides: Sequence[Side]) -> ReadyRows | None:
+        """The rows of a side table encoded, so that requests need not.
+
+        Args:
+            table: As a bundle has it; no column is read by features on other sides.
+            sides: Of the features.
+
+        Returns:
+            With those columns whose encoding depends on nothing else in a request; null: there are
+            none, or a row would be refused.
+        """
+        names = [name for name in _apart(self._schema, sides) if name in table.column_names]
+        if not names:
+            return None
+        table = table.select(names)
+        unknown = pa.table({field.name: pa.nulls(1, field.type) for field in table.schema})
+        encoders = self.scorer.bundle.encoders
+        try:
+            read = self._asked.read_side(pa.concat_tables([table, unknown]))
+            batches = [
+                encoders.encode(part, labels=False, lengths=(), sides=sides, columns=names)
+                for part in pieces(read, _READY_ROWS)
+            ]
+        except DataError:
+            return None
+        return ReadyRows(self.scorer.bundle.schema, encoders.layout, read.schema, batches)
+
+    def encode(
+        self,
+        user: pa.Table,
+        rows: pa.Table,
+        context: Sequence[str] = (),
+        *,
+        of_user: Sequence[Joined] = (),
+        of_rows: Sequence[Joined] = (),
+    ) -> Asked:
         """Check and encode a request.
 
         Args:
             user: One row with ``user_columns``.
             rows: N rows with ``row_columns``, the lengths that heads read, and nothing of ``user``.
             context: What the value model reads; of either table.
+            of_user: Where further columns of the user are read.
+            of_rows: Where further columns of the rows are read.
 
         Raises:
             DataError: A column is missing, of a wrong type, or a value breaks a rule.
@@ -76,14 +130,28 @@ class RequestScorer:
         if user.num_rows != 1:
             raise DataError(f"`user` must have one row, got {user.num_rows}")
         extra = dict.fromkeys([*context, *self.scorer.segment_columns])
-        user, rows = self._asked.read(user, rows, tuple(extra))
-        encoders = self.scorer.bundle.encoders
-        one = encoders.encode(user, labels=False, lengths=(), sides=USER)
+        beside = [(each.rows, each.names) for each in (*of_user, *of_rows)]
+        user, rows = self._asked.read(user, rows, tuple(extra), beside=beside)
         return Asked(
-            users=UserRows.shared(one, rows.num_rows),
-            rows=encoders.encode(rows, labels=False, lengths=self.scorer.timed, sides=ROWS),
+            users=UserRows.shared(self._batch(user, USER, (), of_user), rows.num_rows),
+            rows=self._batch(rows, ROWS, self.scorer.timed, of_rows),
             columns={name: _values(name, user, rows) for name in extra},
         )
+
+    def _batch(
+        self,
+        table: pa.Table,
+        sides: Sequence[Side],
+        lengths: Collection[str],
+        joined: Sequence[Joined],
+    ) -> Batch:
+        columns = frozenset(table.column_names) if joined else None
+        batch = self.scorer.bundle.encoders.encode(
+            table, labels=False, lengths=lengths, sides=sides, columns=columns
+        )
+        for each in joined:
+            batch = each.rows.fill(batch, each.row_N, each.names)
+        return batch
 
     def encode_rows(self, rows: pa.Table, context: Sequence[str] = ()) -> Asked:
         """Check and encode rows of which each brings its own user.
@@ -130,6 +198,25 @@ def _together(users: Sequence[UserRows]) -> UserRows:
 def _columns(schema: Schema, sides: Sequence[Side]) -> tuple[str, ...]:
     found = (feature.column for feature in schema.features if feature.side in sides)
     return tuple(dict.fromkeys(found))
+
+
+def _apart(schema: Schema, sides: Sequence[Side]) -> list[str]:
+    """The columns whose encoding depends on nothing else in a request: no lengths, no numbers that
+    may not be missing, no ids split from text, whose kind is that of a column they share with."""
+    lengths = {task.length for task in schema.durations}
+    found: dict[str, bool] = {}
+    for feature in schema.features:
+        match feature:
+            case Numeric():
+                fit = feature.on_missing != "refuse"
+            case Bag() | History():
+                fit = feature.shares is None or feature.separator is None
+            case _:
+                fit = True
+        fit = fit and feature.column not in lengths
+        if feature.side in sides:
+            found[feature.column] = fit and found.get(feature.column, True)
+    return [name for name, fit in found.items() if fit]
 
 
 def _values(name: str, user: pa.Table, rows: pa.Table) -> NDArray[Any]:

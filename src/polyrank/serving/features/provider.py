@@ -5,7 +5,7 @@ Shapes: N rows of a request, R distinct ids among them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.features.counts import Counts
+from polyrank.serving.features.memory import MemoryStore
 from polyrank.serving.features.opening import open_store
 from polyrank.serving.features.settings import MemoryStoreSettings, StoreSettings
 from polyrank.serving.features.side import Side
@@ -48,6 +49,9 @@ class Provider:
         self, schema: Schema, tables: Mapping[str, pa.Table], stores: Mapping[str, FeatureStore]
     ) -> None:
         self._stores = dict(stores)
+        self._in_memory = {
+            name: store for name, store in stores.items() if isinstance(store, MemoryStore)
+        }
         types = {side.name: tables[side.name].schema for side in schema.tables}
         kinds = {side.on: types[side.name].field(side.key).type for side in schema.tables}
         self._sides = [Side(side, schema, types[side.name], kinds) for side in schema.tables]
@@ -121,11 +125,31 @@ class Provider:
                 found = found.select(lacking)
             if len(ids) < len(row_N):  # else each row has an id of its own, in this order
                 found = found.take(pa.array(row_N, mask=row_N < 0))
-            added = side.agreeing(dict(zip(lacking, found.columns, strict=True)), table.schema)
-            table = pa.Table.from_arrays(
-                [*table.columns, *added.values()], names=[*there, *lacking]
-            )
+            table = _with_columns(table, side, found)
         return Completed(table, known, degraded)
+
+    def rows_of(self, name: str) -> pa.Table | None:
+        """All rows of a side table without its key, where they are in memory."""
+        return self._in_memory[name].table if name in self._in_memory else None
+
+    def find(self, table: pa.Table, name: str) -> NDArray[np.int64]:
+        """(N,) Where the ids of a table's rows stand in a side table in memory; -1: unknown.
+
+        Raises:
+            DataError: As ``complete``.
+        """
+        side = next(side for side in self._sides if side.name == name)
+        ids, row_N = _distinct(side.keys_in(table))
+        found_N: NDArray[np.int64] = np.append(self._in_memory[name].find(ids), -1)[row_N]
+        return found_N
+
+    def extended(
+        self, table: pa.Table, name: str, row_N: NDArray[np.int64], columns: Sequence[str]
+    ) -> pa.Table:
+        """The table with columns of a side table in memory, of the rows that ``find`` found."""
+        side = next(side for side in self._sides if side.name == name)
+        found = self._in_memory[name].take(row_N, columns)
+        return _with_columns(table, side, found)
 
     def counts(self) -> dict[str, Counts]:
         """By side table, what was counted since it was opened; ids that repeat within a request
@@ -140,6 +164,13 @@ class Provider:
         """Close every store, as soon as nobody is using it."""
         for store in self._stores.values():
             store.close()
+
+
+def _with_columns(table: pa.Table, side: Side, found: pa.Table) -> pa.Table:
+    names = found.column_names
+    added = side.agreeing(dict(zip(names, found.columns, strict=True)), table.schema)
+    columns = [*table.columns, *added.values()]
+    return pa.Table.from_arrays(columns, names=[*table.column_names, *names])
 
 
 def _distinct(keys: Any) -> tuple[Any, NDArray[np.int64]]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from orjson import Fragment
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Served
 from polyrank.serving.protocol import dumps
 from polyrank.serving.ranking.ask import Ask
+from polyrank.serving.ranking.listing import Named, listing
 from polyrank.serving.ranking.ranker import Ranked
 
 
@@ -38,7 +40,7 @@ def answer_of(
         "model": served.model,
         "version": served.version,
         "value_model": _value_model(served, ask) | ({} if drawn is None else {"drawn": drawn}),
-        "candidates": _candidates(ranked),
+        "candidates": Fragment(_candidates(ranked)),
     }
     beside = {
         "degraded": dict(tables.degraded),
@@ -55,31 +57,20 @@ def _value_model(served: Served, ask: Ask) -> dict[str, Any]:
     return {"profile": ask.profile, "version": served.values[ask.profile]}
 
 
-def _candidates(ranked: Ranked) -> list[dict[str, Any]]:
-    order_K = ranked.order_K
-    tasks = _taken(ranked.predicted.predictions, order_K)
+def _candidates(ranked: Ranked) -> bytes:
+    order_K, items = ranked.order_K, ranked.ask.items
+    groups = {"predictions": _taken(ranked.predicted.predictions, order_K)}
     terms = _taken(ranked.scored.terms, order_K) if ranked.ask.explain else {}
-    scores = _finite(ranked.scored.score_N[order_K]).tolist()
-    predictions = [
-        dict(zip(tasks, values, strict=True)) for values in zip(*tasks.values(), strict=True)
-    ]
-    items = ranked.ask.items
-    answered = []
-    for rank, place in enumerate(order_K.tolist()):
-        entry = {
-            "id": items[place],
-            "index": place,
-            "score": scores[rank],
-            "predictions": predictions[rank],
-        }
-        if terms:
-            entry["terms"] = {name: values[rank] for name, values in terms.items()}
-        answered.append(entry)
-    return answered
+    return listing(
+        [items[place] for place in order_K.tolist()],
+        order_K,
+        _finite(ranked.scored.score_N[order_K]),
+        groups | ({"terms": terms} if terms else {}),
+    )
 
 
-def _taken(values: Any, order_K: NDArray[np.int64]) -> dict[str, list[float]]:
-    return {name: _finite(value_N[order_K]).tolist() for name, value_N in values.items()}
+def _taken(values: Named, order_K: NDArray[np.int64]) -> Named:
+    return {name: _finite(value_N[order_K]) for name, value_N in values.items()}
 
 
 def _finite(value_K: NDArray[np.float64]) -> NDArray[np.float64]:

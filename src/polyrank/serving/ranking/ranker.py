@@ -6,7 +6,7 @@ Shapes: N candidates, K answered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polyrank.errors import PolyrankError
+from polyrank.errors import DataError, PolyrankError
 from polyrank.fusion import Scored
 from polyrank.scoring import Asked, Order, RequestScorer, Scorer
 from polyrank.scoring.scorer import Predictions
@@ -83,6 +83,7 @@ class ModelRanker:
                 side.name: set(bundle.tables[side.name].column_names) - {side.key}
                 for side in bundle.schema.tables
             },
+            self.requests.ready,
         )
         self._batcher = Batcher(self.requests, linger=linger, told=told)
 
@@ -132,14 +133,25 @@ class ModelRanker:
             tables = self._tables.make(ask, needed, deadline)
             _check_context(needed, tables)
         with timed(stages, "encode"), refusals():
-            asked = (
-                self.requests.encode(tables.user, tables.rows, context)
-                if tables.parted
-                else self.requests.encode_rows(tables.rows, context)
-            )
+            asked = self._encoded(tables, context)
         with timed(stages, "model"):
             predictions = self._batcher.predict(asked, deadline)
         return Predicted(tables=tables, asked=asked, predictions=predictions)
+
+    def _encoded(self, tables: Tables, context: Sequence[str]) -> Asked:
+        if not tables.parted:
+            return self.requests.encode_rows(tables.rows, context)
+        user, rows = tables.halves
+        if user.joined or rows.joined:
+            with suppress(DataError):  # of all columns: it is told in those words
+                return self.requests.encode(
+                    user.given,
+                    rows.given,
+                    context,
+                    of_user=tuple(user.joined.values()),
+                    of_rows=tuple(rows.joined.values()),
+                )
+        return self.requests.encode(tables.user, tables.rows, context)
 
     def predict_rows(
         self, rows: pa.Table, context: Sequence[str], deadline: Deadline, stages: Stages
@@ -186,7 +198,7 @@ def refusals() -> Iterator[None]:
 
 
 def _check_context(needed: Sequence[str], tables: Tables) -> None:
-    there = {*tables.rows.column_names, *tables.user.column_names}
+    there = {name for half in tables.halves for name in half.names}
     for name in needed:
         if name not in there:
             raise RequestError(

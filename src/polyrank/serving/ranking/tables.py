@@ -5,8 +5,8 @@ Shapes: N candidates.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from polyrank.schema import Schema
+from polyrank.data.encoding.ready import ReadyRows
+from polyrank.schema import Schema, Side
+from polyrank.scoring.requests import ROWS, USER, Joined
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
 from polyrank.serving.ranking.ask import Ask
 
+MOST_BYTES = 128 << 20
+"""Of a side table in memory that is kept encoded too: it takes about half as much again."""
 _REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 """What Arrow raises of values that make no column."""
 
@@ -47,15 +51,54 @@ class Provider(Protocol):
     ) -> Completed:
         """The table with what the side tables know of its ids."""
 
+    def rows_of(self, name: str) -> pa.Table | None:
+        """All rows of a side table without its key, where they are in memory."""
+
+    def find(self, table: pa.Table, name: str) -> NDArray[np.int64]:
+        """(N,) Where the ids of a table's rows stand in a side table in memory; -1: unknown."""
+
+    def extended(
+        self, table: pa.Table, name: str, row_N: NDArray[np.int64], columns: Sequence[str]
+    ) -> pa.Table:
+        """The table with columns of a side table in memory."""
+
+
+@dataclass
+class _Found:
+    """What becomes of the look-ups of one request."""
+
+    deadline: Deadline
+    raw: frozenset[str] = frozenset()
+    """Columns that are wanted as they are, encoded or not."""
+    ready: Mapping[str, ReadyRows] = field(default_factory=dict)
+    """By side table its encoded rows."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    degraded: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Half:
+    """The user or the rows: columns, and rows of side tables that stand for further columns."""
+
+    given: pa.Table
+    """What was given, and what was looked up."""
+    joined: Mapping[str, Joined]
+    """By side table in memory, whose rows are encoded already."""
+
+    @property
+    def names(self) -> set[str]:
+        """The columns, those that side tables stand for among them."""
+        there = {name for each in self.joined.values() for name in each.names}
+        return there.union(self.given.column_names)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
     """A request as two tables, and what was wanting in it."""
 
-    user: pa.Table
-    """One row; of nothing where the rows bring the user's columns themselves."""
-    rows: pa.Table
-    """N rows."""
+    halves: tuple[Half, Half]
+    """Of the user one row, of nothing where the rows bring the user's columns; N rows."""
+    provider: Provider
     missing: tuple[str, ...]
     """Columns that the model reads and nobody gave: null for all."""
     ignored: tuple[str, ...]
@@ -67,6 +110,22 @@ class Tables:
     parted: bool
     """Whether the user's columns stand apart in ``user``."""
 
+    @property
+    def user(self) -> pa.Table:
+        """One row, with all columns."""
+        return self._whole(self.halves[0])
+
+    @property
+    def rows(self) -> pa.Table:
+        """N rows, with all columns."""
+        return self._whole(self.halves[1])
+
+    def _whole(self, half: Half) -> pa.Table:
+        table = half.given
+        for name, joined in half.joined.items():
+            table = self.provider.extended(table, name, joined.row_N, sorted(joined.names))
+        return _without_nothing(table)
+
 
 class TableMaker:
     """Makes the tables of requests to one bundle.
@@ -77,6 +136,7 @@ class TableMaker:
         row_columns: What it reads of a candidate and the context.
         provider: Knows features by id.
         offered: By side table, the columns that it adds.
+        encoded: Encodes the rows of a side table that is in memory, if it can.
     """
 
     def __init__(
@@ -86,6 +146,7 @@ class TableMaker:
         row_columns: Sequence[str],
         provider: Provider,
         offered: Mapping[str, Collection[str]],
+        encoded: Callable[[pa.Table, Sequence[Side]], ReadyRows | None],
     ) -> None:
         keys = schema.keys
         self._user_key, self._item_key = keys.user, keys.item
@@ -101,6 +162,13 @@ class TableMaker:
         self._of_user = frozenset(of_user if self._parted else ())
         self._user_tables = tables if self._parted else ()
         self._row_tables = tuple(name for name in self._on if name not in self._user_tables)
+        self._offered = {name: frozenset(columns) for name, columns in offered.items()}
+        self._ready: dict[str, ReadyRows] = {}
+        for name in self._on if self._parted else ():
+            rows = provider.rows_of(name)
+            if rows is not None and rows.nbytes <= MOST_BYTES:
+                ready = encoded(rows, USER if name in self._user_tables else ROWS)
+                self._ready |= {} if ready is None else {name: ready}
 
     def make(self, ask: Ask, context: Sequence[str], deadline: Deadline) -> Tables:
         """The tables of a request.
@@ -115,29 +183,28 @@ class TableMaker:
                 candidates or the other way round.
         """
         wanted = {*self._user_columns, *self._row_columns, *context, *self._joined}
-        user, rows, partly = self._given(ask, wanted)
-        known: dict[str, int] = {}
-        degraded: dict[str, str] = {}
-        user = self._complete(user, self._user_tables, deadline, known, degraded)
-        rows = self._partly(ask, rows, partly, deadline, known, degraded)
+        given, rows, partly = self._given(ask, wanted)
+        found = _Found(deadline, frozenset((*context, *self._joined, *partly)), self._ready)
+        user = self._complete(Half(given, {}), self._user_tables, found)
+        half = self._partly(ask, rows, partly, found)
         user, missing = _with_nulls(user, self._user_columns if self._parted else ())
         of_rows = () if self._parted else self._user_columns
-        rows, lacking = _with_nulls(rows, (*dict.fromkeys((*of_rows, *self._row_columns)),))
+        half, lacking = _with_nulls(half, (*dict.fromkeys((*of_rows, *self._row_columns)),))
         brought = {*ask.user_features, *ask.item_features, *ask.context}
         return Tables(
-            user=user,
-            rows=rows,
+            halves=(user, half),
+            provider=self._provider,
             missing=(*missing, *lacking),
             ignored=tuple(sorted(brought - wanted)),
-            unknown=known,
-            degraded=degraded,
+            unknown=found.unknown,
+            degraded=found.degraded,
             parted=self._parted,
         )
 
     def complete_rows(self, rows: pa.Table, deadline: Deadline) -> pa.Table:
         """Rows of which each brings its own user, with all that stores know of their ids."""
-        rows = self._complete(rows, tuple(self._on), deadline, {}, {})
-        return _with_nulls(rows, (*self._user_columns, *self._row_columns))[0]
+        half = self._complete(Half(rows, {}), tuple(self._on), _Found(deadline))
+        return _with_nulls(half, (*self._user_columns, *self._row_columns))[0].given
 
     def _given(
         self, ask: Ask, wanted: Collection[str]
@@ -172,44 +239,46 @@ class TableMaker:
         none = _rows_only(len(ask))
         return pa.table(user) if user else _rows_only(1), pa.table(rows) if rows else none, partly
 
-    def _partly(
-        self,
-        ask: Ask,
-        rows: pa.Table,
-        partly: Collection[str],
-        deadline: Deadline,
-        known: dict[str, int],
-        degraded: dict[str, str],
-    ) -> pa.Table:
+    def _partly(self, ask: Ask, rows: pa.Table, partly: Collection[str], found: _Found) -> Half:
         """The rows completed; what some candidates bring themselves stays theirs."""
         own = {name: rows[name] for name in partly}
-        rows = rows.drop_columns(list(own))
+        half = Half(rows.drop_columns(list(own)) if own else rows, {})
         for table in self._row_tables:
             if (on := self._on[table]) in own:
-                rows = _with_own(rows, on, own.pop(on), ask.given[on])
-            rows = self._complete(rows, (table,), deadline, known, degraded)
+                half = _with_own(half, on, own.pop(on), ask.given[on])
+            half = self._complete(half, (table,), found)
         for name, values in own.items():
-            rows = _with_own(rows, name, values, ask.given[name])
-        return rows
+            half = _with_own(half, name, values, ask.given[name])
+        return half
 
-    def _complete(
-        self,
-        table: pa.Table,
-        tables: Sequence[str],
-        deadline: Deadline,
-        known: dict[str, int],
-        degraded: dict[str, str],
-    ) -> pa.Table:
-        """The table with what these side tables know, of which one may give another's key."""
+    def _complete(self, half: Half, tables: Sequence[str], found: _Found) -> Half:
+        """The half with what these side tables know, of which one may give another's key."""
         for each in tables:
-            if self._on[each] not in table.column_names:
+            there = half.given.column_names
+            if self._on[each] not in there or self._offered[each].issubset(there):
                 continue
-            completed = self._provider.complete(table, deadline, (each,))
-            for name, found_N in completed.known.items():
-                known[name] = int((~found_N).sum())
-            degraded |= {name: str(reason) for name, reason in completed.degraded.items()}
-            table = completed.table
-        return table
+            if each in found.ready:
+                half = self._joined_to(half, each, found)
+                continue
+            completed = self._provider.complete(half.given, found.deadline, (each,))
+            for name, known_N in completed.known.items():
+                found.unknown[name] = int((~known_N).sum())
+            found.degraded |= {name: str(reason) for name, reason in completed.degraded.items()}
+            half = Half(completed.table, half.joined)
+        return half
+
+    def _joined_to(self, half: Half, name: str, found: _Found) -> Half:
+        """The half with the encoded rows of a side table, and the columns that are read of it
+        beside or cannot be encoded alone."""
+        ready = found.ready[name]
+        lacking = self._offered[name].difference(half.given.column_names)
+        names = (lacking & ready.columns) - found.raw
+        row_N = self._provider.find(half.given, name)
+        found.unknown[name] = int(np.count_nonzero(row_N < 0))
+        given = half.given
+        if raw := sorted(lacking - names):
+            given = self._provider.extended(given, name, row_N, raw)
+        return Half(given, {**half.joined, name: Joined(ready, row_N, names)})
 
 
 def _tables_of(
@@ -230,13 +299,14 @@ def _chosen(given: Sequence[bool], own: Sequence[Any], others: Sequence[Any]) ->
     return [mine if flag else other for flag, mine, other in zip(given, own, others, strict=True)]
 
 
-def _with_own(rows: pa.Table, name: str, values: Any, given: Sequence[bool]) -> pa.Table:
+def _with_own(half: Half, name: str, values: Any, given: Sequence[bool]) -> Half:
     """The rows with a column that some of them bring; the others keep theirs, or have none."""
+    rows = half.given
     if name in rows.column_names:
         there = pa.array(given)
         values = pc.if_else(there, _as(values, rows[name].type, name), rows[name])
         rows = rows.drop_columns([name])
-    return rows.append_column(name, values)
+    return Half(rows.append_column(name, values), half.joined)
 
 
 def _column(values: Sequence[Any], name: str) -> Any:
@@ -260,15 +330,19 @@ def _as(values: Any, dtype: Any, name: str) -> Any:
         raise RequestError(400, f"the values of {name!a} must be {dtype}") from None
 
 
-def _with_nulls(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """The table with null where it lacks one of these columns, and which it lacked."""
-    there = set(table.column_names)
+def _with_nulls(half: Half, names: Sequence[str]) -> tuple[Half, list[str]]:
+    """The half with null where it lacks one of these columns, and which it lacked."""
+    there, table = half.names, half.given
     missing = [name for name in names if name not in there]
     for name in missing:
         table = table.append_column(name, pa.nulls(table.num_rows))
-    if "" in there and table.num_columns > 1:
-        table = table.drop_columns([""])
-    return table, missing
+    return Half(_without_nothing(table), half.joined), missing
+
+
+def _without_nothing(table: pa.Table) -> pa.Table:
+    """The table less ``_rows_only``, where it has another column."""
+    several = table.num_columns > 1 and "" in table.column_names
+    return table.drop_columns([""]) if several else table
 
 
 def _rows_only(num_rows: int) -> pa.Table:
