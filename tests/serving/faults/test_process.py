@@ -219,3 +219,16 @@ def test_nor_does_it_keep_the_command(bundle: Path, tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             assert wire.reply().status == 503
         assert process.wait(timeout=15) == 1
+
+
+def test_a_collector_that_is_down_delays_no_answer_and_no_end(home: Home, bundle: Path) -> None:
+    """F12."""
+    with home.serving({"feed": bundle}, otlp="http://127.0.0.1:9/v1/traces") as process:
+        before = served(process)
+        began = time.monotonic()
+        assert all(served(process) == before for _ in range(20))
+        assert time.monotonic() - began < 10.0
+        process.leave()
+        asked = time.monotonic()
+    assert home.exit == 0
+    assert time.monotonic() - asked < 15.0
