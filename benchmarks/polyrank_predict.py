@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,14 +14,15 @@ import torch  # noqa: E402
 from timing import tell, timed  # noqa: E402
 
 import scoring_fixture  # noqa: E402
+from polyrank.model import RankingModel  # noqa: E402
 from polyrank.scoring.engines import CompiledEngine, Engine, OnnxEngine, TorchEngine, UserRows  # noqa: E402
+from polyrank.scoring.export.int8_tables import take_tables, with_int8_tables  # noqa: E402
 from polyrank.scoring.export.network import Inputs  # noqa: E402
 from polyrank.scoring.export.parity import compare_predictions  # noqa: E402
 
 
-def engine_of(name: str, precision: str, graph: Path, threads: int) -> Engine:
+def engine_of(model: RankingModel, name: str, precision: str, graph: Path, threads: int) -> Engine:
     """One engine of the fixture's network, whose exported graph is kept at ``graph``."""
-    model = scoring_fixture.model()
     inputs = Inputs(model.layout)
     if name == "eager":
         return TorchEngine(model)
@@ -30,12 +32,27 @@ def engine_of(name: str, precision: str, graph: Path, threads: int) -> Engine:
         from polyrank.scoring.export.onnx_file import graph_of
 
         graph.write_bytes(graph_of(model, inputs))
-    content = graph.read_bytes()
-    if precision == "int8":
+    content, tables = graph.read_bytes(), None
+    if precision != "fp32":
         from polyrank.scoring.export.int8 import quantised
 
         content = quantised(content, model, inputs, scoring_fixture.rows(2000, seed=1))
-    return OnnxEngine(model, inputs, content, threads=threads, precision=precision)
+    if precision == "int8_tables":
+        content, tables = with_int8_tables(content, model)
+        take_tables(model)
+    return OnnxEngine(model, inputs, content, threads=threads, precision=precision, tables=tables)
+
+
+def table_bytes(model: RankingModel, engine: Engine) -> int:
+    """Of the embedding tables, the engine's and the model's."""
+    own = engine.table_bytes if isinstance(engine, OnnxEngine) else 0
+    return own + sum(table.nbytes for table in model.tables_of_inputs())
+
+
+def resident_bytes() -> int:
+    """Of this process, now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def products(threads: int) -> float:
@@ -56,8 +73,12 @@ def main() -> None:
     name, precision, graph = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     threads, turns = int(sys.argv[4]), int(sys.argv[5])
     torch.set_num_threads(threads)
-    engine = engine_of(name, precision, graph, threads)
-    found: dict[str, object] = {}
+    model = scoring_fixture.model()
+    engine = engine_of(model, name, precision, graph, threads)
+    found: dict[str, object] = {
+        "table_bytes": table_bytes(model, engine),
+        "resident_bytes": resident_bytes(),
+    }
     for count in map(int, sys.argv[6:]):
         batch = scoring_fixture.rows(count)
         users = UserRows.shared(batch.slice(0, 1), count)

@@ -5,8 +5,9 @@ the peers take turns, in one run on one machine.
 
     python benchmarks/scoring_latency.py --turns 60 --rounds 3
 
-The result goes to benchmarks/results/scoring_latency.md. Where others use the machine the clock
-tells about them; the time that the process computed tells more, and both are written down.
+The result goes to benchmarks/results/scoring_latency.md, or to --out. Where others use the machine
+the clock tells about them; the time that the process computed tells more, and both are written
+down.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import speed_log
+from polyrank.scoring.engines.graphs import FORMAT_VERSION
 from training_speed import PEERS, environment
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +33,7 @@ ENGINES = (
     ("eager", "fp32"),
     ("onnx", "fp32"),
     ("onnx", "int8"),
+    ("onnx", "int8_tables"),
     ("compiled", "fp32"),
     ("compiled", "bf16"),
 )
@@ -148,6 +151,17 @@ def parity(found: dict[str, list[Times]]) -> list[str]:
     return [*lines, ""]
 
 
+def memory(found: dict[str, list[Times]]) -> list[str]:
+    """What the embedding tables take, in the engine and in the model beside it."""
+    sizes = [
+        f"{name.removeprefix('polyrank ')} {runs[-1]['table_bytes'] / 2**20:.0f} MiB "
+        f"(resident in all {runs[-1]['resident_bytes'] / 2**20:.0f})"
+        for name, runs in found.items()
+        if name.startswith("polyrank")
+    ]
+    return [f"Embedding tables: {', '.join(sizes)}.", ""] if sizes else []
+
+
 def main() -> None:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -158,7 +172,9 @@ def main() -> None:
     parser.add_argument("--engines", nargs="*", default=["-".join(each) for each in ENGINES])
     parser.add_argument("--environments", type=Path, default=HERE / ".environments")
     parser.add_argument("--python", help="one Python that has all peers, instead")
-    parser.add_argument("--graph", default=str(Path(tempfile.gettempdir()) / "scoring.onnx"))
+    graph = Path(tempfile.gettempdir()) / f"scoring-{FORMAT_VERSION}.onnx"
+    parser.add_argument("--graph", default=str(graph), help="kept from run to run")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "scoring_latency.md")
     options = parser.parse_args()
     load = os.getloadavg()
     lines = [
@@ -178,7 +194,7 @@ def main() -> None:
             lines += table(found, size)
         lines += floor(found, threads)
         last = found
-    lines += ["## What precision costs", "", *parity(last)]
+    lines += ["## What precision costs", "", *parity(last), *memory(last)]
     lines += [
         "Aims at 1,000 candidates: p50 at least 3 times the fastest peer in fp32, 8 times in the "
         "fastest precision, p99 below twice p50.",
@@ -187,7 +203,7 @@ def main() -> None:
         "which shared caches still slow down.",
         "",
     ]
-    (HERE / "results" / "scoring_latency.md").write_text("\n".join(lines), encoding="utf-8")
+    options.out.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
 
