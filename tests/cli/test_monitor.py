@@ -66,6 +66,17 @@ def test_a_drifted_log_fails_where_asked(served: Path, bundle: Path, tmp_path: P
     assert all(len(line) <= 100 for line in outcome.out.splitlines() if "parquet" not in line)
 
 
+def test_one_threshold_given_alone_takes_the_other_along(served: Path, tmp_path: Path) -> None:
+    words = ("monitor", served / "log.parquet", "--reference", served / "log.parquet")
+    for flag, value in (("--psi-note", 0.3), ("--psi-alarm", 0.05)):
+        succeed(*words, flag, value, "--json", tmp_path / "found.json")
+        tree = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["thresholds"]
+        assert (tree["psi_note"], tree["psi_alarm"]) == (value, value)
+    refused = run(*words, "--psi-note", 0.3, "--psi-alarm", 0.2)
+    assert (refused.code, refused.error["where"]) == (2, "--psi-note")
+    assert "--psi-alarm 0.2" in refused.error["message"]
+
+
 def test_labels_are_joined_and_written_for_other_verbs(
     served: Path, bundle: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from polyrank.cli.options import LogPath, ObservedUntil, instant
 
 if TYPE_CHECKING:
     from polyrank.bundle import Bundle
+    from polyrank.monitoring import Thresholds
 
 
 def monitor(
@@ -41,11 +42,21 @@ def monitor(
         typer.Option("--fail-on", help="Exit with 1 where there is one."),
     ] = None,
     psi_note: Annotated[
-        float, typer.Option("--psi-note", min=0, help="PSI beyond chance that is told.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            "--psi-note",
+            min=0,
+            help="PSI beyond chance that is told; 0.1, or less where an alarm is.",
+        ),
+    ] = None,
     psi_alarm: Annotated[
-        float, typer.Option("--psi-alarm", min=0, help="PSI beyond chance that is an alarm.")
-    ] = 0.25,
+        float | None,
+        typer.Option(
+            "--psi-alarm",
+            min=0,
+            help="PSI beyond chance that is an alarm; 0.25, or more where a note is.",
+        ),
+    ] = None,
     margin: Annotated[
         float,
         typer.Option("--margin", min=0, help="Predicted over observed may be so far from 1."),
@@ -65,9 +76,9 @@ def monitor(
     """
     from polyrank.cli.monitor_screen import show_watched
     from polyrank.cli.tables import console
-    from polyrank.monitoring import Thresholds, watch
+    from polyrank.monitoring import watch
 
-    limits = Thresholds(psi_note=psi_note, psi_alarm=psi_alarm, ratio_margin=margin)
+    limits = _limits(psi_note, psi_alarm, margin)
     if out is not None:
         from polyrank import pages
 
@@ -94,6 +105,25 @@ def monitor(
         typer.echo(f"wrote {out}")
     if fail_on is not None and found.reaches(fail_on):
         raise typer.Exit(1)
+
+
+def _limits(note: float | None, alarm: float | None, margin: float) -> Thresholds:
+    """One threshold that is given alone takes the other along where it passes it."""
+    from polyrank.errors import ConfigError
+    from polyrank.monitoring import Thresholds
+
+    usual = Thresholds()
+    if note is None:
+        note = usual.psi_note if alarm is None else min(usual.psi_note, alarm)
+    if alarm is None:
+        alarm = max(usual.psi_alarm, note)
+    if note > alarm:
+        raise ConfigError(
+            f"{note:g} is more than --psi-alarm {alarm:g}, and every alarm is a note",
+            where="--psi-note",
+            hint=f"Give at most {alarm:g}, or raise --psi-alarm.",
+        )
+    return Thresholds(psi_note=note, psi_alarm=alarm, ratio_margin=margin)
 
 
 def _load(path: Path | None) -> Bundle | None:

@@ -138,7 +138,9 @@ def _version(each: Served) -> tuple[str, str, str, str, str]:
 
 
 def _interval(lower: float, upper: float) -> str:
-    return "" if lower != lower else f"{number(lower)} to {number(upper)}"
+    if lower != lower:
+        return ""
+    return f"{number(lower)} to {number(upper)}" if upper == upper else f"from {number(lower)}"
 
 
 def _short(name: str) -> str:

@@ -219,7 +219,7 @@ def _findings(
             yield Finding(level=each.level, what=each.what, name=each.name, told=told)
     for task in calibrated:
         if task.level != "quiet":
-            told = f"predicted over observed {task.ratio:.2f}, {task.lower:.2f} to {task.upper:.2f}"
+            told = _ratio(task)
             yield Finding(level=task.level, what="calibration", name=task.task, told=told)
     share = now.volume.degraded_share
     found = level(share if share == share else 0.0, limits.degraded_note, limits.degraded_alarm)
@@ -227,6 +227,13 @@ def _findings(
         reasons = {w: n for w, n in (now.volume.degraded or {}).items() if w}
         told = f"{share:.1%} answered with less than there should be: {_listed(reasons)}"
         yield Finding(level=found, what="degraded", name="requests", told=told)
+
+
+def _ratio(task: Calibrated) -> str:
+    if task.upper != task.upper:
+        come = f"{task.expected:,.0f} events predicted, none came"
+        return f"{come}: predicted over observed at least {task.lower:.2f}"
+    return f"predicted over observed {task.ratio:.2f}, {task.lower:.2f} to {task.upper:.2f}"
 
 
 def _notes(

@@ -22,10 +22,13 @@ class Calibrated:
     rows: int
     """With a label."""
     positives: int | None
+    expected: float
+    """The sum of what is predicted of these rows, times their weights."""
     ratio: float
     """NaN: ``reason`` says why."""
     lower: float
     upper: float
+    """NaN with a lower one: none, since no event came."""
     ece: float
     """NaN but of binary tasks."""
     ece_lower: float
