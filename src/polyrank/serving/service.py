@@ -5,11 +5,11 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from polyrank.serving.examples import example_of, recorded_of
 from polyrank.serving.exploring import Explored, Listed, listed
 from polyrank.serving.infer import PARAMETERS, ROWS, table_of, with_context
 from polyrank.serving.metrics import Metrics
-from polyrank.serving.models import DEFAULT, Catalog, Served
+from polyrank.serving.models import DEFAULT, FAILURES, Catalog, Served, kind_of
 from polyrank.serving.predictions import Answer, PredictionLog
 from polyrank.serving.protocol import Answer as Encoded
 from polyrank.serving.protocol import ModelSpec, infer_answer, parse_request
@@ -31,10 +31,9 @@ from polyrank.serving.rankers import Desk, Rankers
 from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, refusals, timed
 from polyrank.serving.recent import Recent
 
-_FAILURES = (MemoryError, OSError, RuntimeError, ValueError)
-"""What a version can bring about that a request cannot."""
 COMPARE_SECONDS = 10.0
 """That a second version has to score a request that was answered."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,12 @@ class Done:
 
     answer: Encoded
     candidates: int
+
+
+@dataclass(frozen=True)
+class _Inferred:
+    done: Done
+    predictions: Mapping[str, NDArray[np.float64]]
 
 
 class Service:
@@ -95,21 +100,21 @@ class Service:
         with timed(call.stages, "parse"):
             ask = parse(body, max_candidates=self._max_candidates)
             model = ask.model or self._only_model()
-            served = self.catalog.take(model, ask.version, request_id=call.request_id)
-        began = perf_counter()
-        try:
-            shown = self._ranked(served, ask, call)
-        except _FAILURES as error:
-            served = self._instead_of(served, ask, error)
-            shown = self._ranked(served, ask, call)
-        seconds, ranked = perf_counter() - began, shown.ranked
-        with timed(call.stages, "answer"):
-            answer = answer_of(served, ranked, call.request_id, shown.answered)
+            taken = self.catalog.take(model, ask.version, request_id=call.request_id)
+
+        def work(by: Served) -> tuple[Listed, bytes]:
+            shown = self._ranked(by, ask, call)
+            with timed(call.stages, "answer"):
+                return shown, answer_of(by, shown.ranked, call.request_id, shown.answered)
+
+        served, (shown, answer) = self._answered(taken, ask.version, call, work)
+        ranked = shown.ranked
         self._tell(served, ranked)
         if ask.value_model is None:
             self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
             self._log(served, shown, call)
-            self._compare(served, ranked, seconds, call)
+            if served is taken:
+                self._compare(served, ranked, call)
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
             candidates=len(ask),
@@ -123,7 +128,18 @@ class Service:
         Raises:
             RequestError: As ``rank``.
         """
-        served = self.catalog.take(model, version, request_id=call.request_id)
+        taken = self.catalog.take(model, version, request_id=call.request_id)
+
+        def work(by: Served) -> _Inferred:
+            return self._inferred(by, body, header_length, call)
+
+        served, found = self._answered(taken, version, call, work)
+        self.metrics.predicted(served, found.predictions)
+        return found.done
+
+    def _inferred(
+        self, served: Served, body: bytes, header_length: str | None, call: Call
+    ) -> _Inferred:
         desk = self.rankers.of(served)
         spec = spec_in_force(served, desk)
         with timed(call.stages, "parse"):
@@ -134,13 +150,12 @@ class Service:
         scored = SCORE in {each.name for each in asked.outputs}
         context = order.columns if scored else ()
         predictions, columns = desk.ranker.predict_rows(rows, context, call.deadline, call.stages)
-        self.metrics.predicted(served, predictions)
         outputs: dict[str, NDArray[Any]] = dict(predictions)
         if scored and SCORE not in outputs:
             outputs[SCORE] = _scores(order, predictions, columns)
         with timed(call.stages, "answer"):
             answer = infer_answer(spec, asked, outputs, version=served.version)
-        return Done(answer=answer, candidates=asked.sizes.get(ROWS, 0))
+        return _Inferred(Done(answer=answer, candidates=asked.sizes.get(ROWS, 0)), predictions)
 
     def desk(self, model: str, version: str | None = None) -> tuple[Served, Desk]:
         """A version and what ranks by it.
@@ -189,13 +204,24 @@ class Service:
 
         return listed(rank, _order(served, ask), profiles.get(ask.profile), call.request_id)
 
-    def _instead_of(self, served: Served, ask: Ask, error: Exception) -> Served:
-        """The version that answers where a canary failed; of any other the failure stands."""
-        shadowing = self.catalog.shadowing(served.model)
-        if shadowing is None or served is not shadowing.second or ask.version is not None:
-            raise error
-        shadowing.failed(type(error).__name__)
-        return shadowing.primary
+    def _answered(
+        self, taken: Served, version: str | None, call: Call, work: Callable[[Served], T]
+    ) -> tuple[Served, T]:
+        """What answers a request that named ``version``, and the answer.
+
+        Where a canary fails, or refuses what the first version answers, the first version answers.
+        """
+        try:
+            return taken, work(taken)
+        except FAILURES as error:
+            first = self.catalog.take(taken.model)
+            if version is not None or first.content == taken.content or call.deadline.expired():
+                raise
+            answer = work(first)
+            shadowing = self.catalog.shadowing(taken.model)
+            if shadowing is not None and shadowing.second.content == taken.content:
+                shadowing.failed(kind_of(error))
+            return first, answer
 
     def _log(self, served: Served, shown: Listed, call: Call) -> None:
         """Log what was answered."""
@@ -227,16 +253,19 @@ class Service:
             )
         )
 
-    def _compare(self, served: Served, ranked: Ranked, seconds: float, call: Call) -> None:
+    def _compare(self, served: Served, ranked: Ranked, call: Call) -> None:
         shadowing = self.catalog.shadowing(served.model)
         if shadowing is None or ranked.ask.version is not None:
             return
 
-        def score(other: Served) -> NDArray[np.float64]:
+        def score(by: Served) -> tuple[NDArray[np.float64], float]:
             later = replace(call, deadline=Deadline.within(COMPARE_SECONDS), stages={})
-            return self._ranked(other, ranked.ask, later).ranked.scored.score_N
+            own = ranked if by is served else self._ranked(by, ranked.ask, later).ranked
+            began = perf_counter()  # of a pass that shares with nobody and waits for no turn
+            self.rankers.of(by).ranker.requests.predict([own.predicted.asked])
+            return own.scored.score_N, perf_counter() - began
 
-        shadowing.compare(call.request_id, served, ranked.scored.score_N, seconds, score)
+        shadowing.compare(call.request_id, served, score)
 
 
 def spec_in_force(served: Served, desk: Desk) -> ModelSpec:

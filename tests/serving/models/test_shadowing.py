@@ -31,6 +31,11 @@ def scored(served: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return found
 
 
+def timed(served: Served) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
+    """The same, of a version that takes a hundredth of a second for each of its number."""
+    return scored(served), 0.01 * int(served.version)
+
+
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions 1 and 2; each test sets values of its own beside a copy of the link."""
@@ -73,14 +78,14 @@ def test_a_shadow_answers_nothing_and_is_compared(catalog: Catalog) -> None:
     for each in IDS[:20]:
         served = catalog.take("m", request_id=each)
         assert served.version == "1"
-        shadow.compare(each, served, scored(served), 0.01, scored)
+        shadow.compare(each, served, timed)
     until(lambda: shadow.summary()["score_correlation"]["count"] == len(picked))
     found = shadow.summary()
     one, two = (scored(catalog.take("m", version)) for version in ("1", "2"))
     assert found["score_correlation"]["mean"] == pytest.approx(spearmanr(one, two).statistic)
     best = [set(np.argsort(-values)[:10]) for values in (one, two)]
     assert found["top_10_overlap"]["least"] == pytest.approx(len(best[0] & best[1]) / 10)
-    assert found["latency_ratio"]["p50"] > 0
+    assert found["latency_ratio"]["p50"] == pytest.approx(2.0, rel=0.13)
     assert (found["errors"], found["skipped"], found["halted"]) == ({}, 0, False)
     assert catalog.status()["m"]["shadow"]["second"] == "2"
 
@@ -92,8 +97,9 @@ def test_a_canary_answers_its_share_until_it_fails_too_often(catalog: Catalog) -
     assert catalog.take("m").version == "1"
     [first, *_] = [each for each in IDS if by[each] == "2"]
     served = catalog.take("m", request_id=first)
-    canary.compare(first, served, scored(served), 0.02, scored)
+    canary.compare(first, served, timed)
     until(lambda: canary.summary()["score_correlation"]["count"] == 1)
+    assert canary.summary()["latency_ratio"]["p50"] == pytest.approx(2.0, rel=0.13)
     for _ in range(MAX_ERRORS):
         canary.failed("RuntimeError")
     assert catalog.take("m", request_id=first).version == "1"
@@ -105,23 +111,30 @@ def test_a_failing_or_slow_shadow_touches_no_answer(catalog: Catalog) -> None:
     served = catalog.take("m")
     goes_on, began = threading.Event(), threading.Event()
 
-    def failing(other: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        raise KeyError(other.version)
+    def failing(by: Served) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
+        if by.version == which:
+            raise KeyError(by.version)
+        return np.arange(3.0), 0.01
 
-    def slow(other: Served) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def slow(_: Served) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
         began.set()
         goes_on.wait(20.0)
-        return np.arange(3.0)
+        return np.arange(3.0), 0.01
 
-    shadow.compare("a", served, np.arange(3.0), 0.01, failing)
+    which = "2"
+    shadow.compare("a", served, failing)
     until(lambda: shadow.summary()["errors"] == {"KeyError": 1})
-    shadow.compare("b", served, np.arange(3.0), 0.01, slow)
+    which = "1"
+    shadow.compare("a", served, failing)
+    until(lambda: shadow.summary()["skipped"] == 1)
+    assert shadow.comparison.errors == 1
+    shadow.compare("b", served, slow)
     until(began.is_set)
     before = time.monotonic()
     for each in IDS[:100]:
-        shadow.compare(each, served, np.arange(3.0), 0.01, slow)
+        shadow.compare(each, served, slow)
     assert time.monotonic() - before < 2.0
-    assert shadow.summary()["skipped"] == 100 - CatalogSettings().shadow_queue
+    assert shadow.summary()["skipped"] == 1 + 100 - CatalogSettings().shadow_queue
     shadow.close()
     goes_on.set()
     shadow.background._thread.join(20.0)
@@ -175,8 +188,8 @@ def test_a_comparison_outlives_value_models_but_no_other_bundle(catalog: Catalog
     assert shadow is not None
     assert shadow.comparison is began.comparison
     assert shadow.second.values["feed"] == 1
-    shadow.compare("a", began.primary, np.arange(3.0), 0.01, scored)  # of a pair that is gone
-    shadow.compare("b", served, scored(served), 0.01, scored)
+    shadow.compare("a", began.primary, timed)  # of a pair that is gone
+    shadow.compare("b", served, timed)
     until(lambda: shadow.summary()["score_correlation"]["count"] == 1)
     catalog.pin("m", "2")
     assert catalog.shadowing("m") is None

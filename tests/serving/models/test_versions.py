@@ -136,8 +136,9 @@ def test_a_watched_bundle_is_reloaded_whatever_the_clock_says(
         assert catalog.take("m").version == catalog.take("m").content[:12]
         other = tmp_path / "m.values" / "step-0000000001"
         commit_directory(other, {"a.json": b"{}"}, kind="other", format_version=1)
-        until(lambda: catalog.watch_notice is not None)
-        assert "model m: " in str(catalog.watch_notice)
+        until(lambda: catalog.status()["m"]["watch_notice"] is not None)
+        shutil.rmtree(other)
+        until(lambda: catalog.status()["m"]["watch_notice"] is None)
     assert catalog._watcher is not None
     assert not catalog._watcher.is_alive()
 

@@ -10,6 +10,7 @@ polyrank.errors.ConfigError: ...: is no folder. Give a bundle, or a folder of bu
 from polyrank.serving.models.catalog import Catalog
 from polyrank.serving.models.comparison import Comparison
 from polyrank.serving.models.engine import EngineOf, eager
+from polyrank.serving.models.failures import FAILURES, kind_of
 from polyrank.serving.models.gate_process import GateProcess
 from polyrank.serving.models.rows import record_rows
 from polyrank.serving.models.served import DEFAULT, Served
@@ -19,6 +20,7 @@ from polyrank.serving.models.shelf import Reloaded
 
 __all__ = [
     "DEFAULT",
+    "FAILURES",
     "Bounds",
     "Catalog",
     "CatalogSettings",
@@ -31,5 +33,6 @@ __all__ = [
     "Shadowing",
     "ValueRules",
     "eager",
+    "kind_of",
     "record_rows",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from polyrank.errors import ArtefactError, ConfigError, PolyrankError, suggest
+from polyrank.errors import ArtefactError, ConfigError, suggest
 from polyrank.scoring import Scorer
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import steering
@@ -64,7 +64,6 @@ class Catalog:
         }
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
-        self._watch_notice: str | None = None
 
     def __enter__(self) -> Self:
         self.load()
@@ -131,11 +130,6 @@ class Catalog:
     def status(self) -> dict[str, Any]:
         """By model, for operators: what serves, what was refused and why, what is compared."""
         return {name: shelf.status() for name, shelf in self._shelves.items()}
-
-    @property
-    def watch_notice(self) -> str | None:
-        """Why the last look of ``watch`` came to nothing; null: it did not."""
-        return self._watch_notice
 
     def reload(self, model: str) -> Reloaded:
         """Look for new versions and let them in; what was refused is tried again.
@@ -206,10 +200,11 @@ class Catalog:
 
     def pin(self, model: str, version: str | None) -> Served:
         """Answer by this version of a folder of versions, or by the newest again (null); also after
-        a restart.
+        a restart, and whatever versions come. One that is not loaded any more passes the gate.
 
         Raises:
-            RequestError: 400, it is no folder of versions; 404; 503, it cannot be kept.
+            RequestError: 400, it is no folder of versions, or the version may not serve; 404; 409,
+                it would have to be loaded, and a reload is running; 503, it cannot be kept.
         """
         return steering.pin(self._shelf(model), version)
 
@@ -226,7 +221,8 @@ class Catalog:
         return self._shelf(model).serving().shadow
 
     def promote(self, model: str) -> dict[str, Any]:
-        """Answer by the second version of what is compared, and compare no more.
+        """Pin the second version of what is compared, and compare no more: versions that come
+        later do not answer until ``pin`` says so.
 
         Returns:
             What the comparison found.
@@ -257,8 +253,4 @@ class Catalog:
     def _watch(self, interval: float) -> None:
         while not self._closed.wait(interval):
             for shelf in self._shelves.values():
-                try:
-                    shelf.look()
-                    self._watch_notice = None
-                except (PolyrankError, RequestError, OSError) as error:
-                    self._watch_notice = f"model {shelf.name}: {error}"
+                shelf.watch()

@@ -12,9 +12,10 @@ import numpy as np
 from polyrank.errors import ArtefactError
 from polyrank.fusion import ByContext, Candidates
 from polyrank.schema import Binary, Duration, Multiclass, Ordinal, Schema, Task
-from polyrank.scoring import Order
+from polyrank.scoring import Order, Scorer
 from polyrank.scoring.order import expected
 from polyrank.serving.models.rows import Predictions
+from polyrank.serving.models.served import Served
 from polyrank.serving.models.settings import GateSettings
 
 ACROSS = 1e-5
@@ -121,6 +122,38 @@ def _check_inputs(now: Schema, before: Schema) -> None:
     if other := sorted(name for name, kind in asked.items() if known[name] != kind):
         told = f"reads {other[0]!r} as {asked[other[0]]}, before it was {known[other[0]]}"
         raise _refused(told, "Give the feature a column of its own, or set `may_read_more`.")
+
+
+def check_context(now: Scorer, before: Served, settings: GateSettings) -> None:
+    """Refuse a bundle whose ranking reads of a row what requests need not bring yet.
+
+    Raises:
+        ArtefactError: A value model, calibration or head reads columns that the version in service
+            does not read and no side table has.
+    """
+    if settings.may_read_more:
+        return
+    schema, tables = before.bundle.schema, now.bundle.tables.values()
+    known = {
+        *schema.feature_columns(bias=False),
+        *(side.on for side in schema.tables),
+        *_beside(before.scorer, before.order()),
+        *_beside(before.scorer, Order.of(before.bundle)),
+        *(name for table in tables for name in table.column_names),
+    }
+    if more := sorted(_beside(now, Order.of(now.bundle)) - known):
+        raise _refused(
+            f"its ranking reads {', '.join(map(repr, more[:5]))}, which the version in service "
+            "does not, so requests may lack it",
+            "Send it first, then set `may_read_more`.",
+        )
+
+
+def _beside(scorer: Scorer, order: Order) -> set[str]:
+    """The columns that are read of a row beside features."""
+    timed = (task for task in scorer.bundle.schema.durations if task.name in scorer.timed)
+    lengths = (task.length for task in timed if task.length is not None)
+    return {*order.columns, *scorer.segment_columns, *lengths}
 
 
 def _contexts(order: Order) -> Iterator[tuple[str | None, str | None]]:

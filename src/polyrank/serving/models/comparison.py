@@ -106,7 +106,7 @@ class Comparison:
             self._errors[kind if known else "other"] += 1
 
     def skip(self) -> None:
-        """A request was not compared, since too many wait."""
+        """A request was not compared: too many wait, or the first version failed."""
         with self._lock:
             self._skipped += 1
 

@@ -14,7 +14,7 @@ import torch
 
 from polyrank.errors import ArtefactError, DataError, PolyrankError
 from polyrank.scoring import Order
-from polyrank.serving.models.checks import check_compatible, check_parity
+from polyrank.serving.models.checks import check_compatible, check_context, check_parity
 from polyrank.serving.models.drift import check_drift, drift
 from polyrank.serving.models.engine import EngineOf, eager, reference_of
 from polyrank.serving.models.gate_process import GateProcess
@@ -96,6 +96,7 @@ class Gate:
         }
         if before is not None:
             check_compatible(tried.bundle.schema, before.bundle.schema, self._settings)
+            check_context(tried.scorer, before, self._settings)
             report["drift"] = self._drift(tried, before)
         report["seconds"] = round(time.monotonic() - began, 3)
         return Admitted(

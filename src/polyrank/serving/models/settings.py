@@ -26,7 +26,8 @@ class GateSettings(Declared):
     may_lose: tuple[Name, ...] = ()
     """Tasks of the version in service that a new one need not have."""
     may_read_more: bool = False
-    """Whether it may read columns that the version in service does not read."""
+    """Whether it may read columns that the version in service does not read: by its features, its
+    value model or its calibration."""
     least_rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
     """Of every task's predictions with those of the version in service, on the rows it is tried
     on; null: it is told, and nothing is refused for it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -18,26 +17,16 @@ from numpy.typing import NDArray
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models.comparison import Comparison
+from polyrank.serving.models.failures import FAILURES, kind_of
 from polyrank.serving.models.served import Served
 
 Floats = NDArray[np.float64]
 Mode = Literal["shadow", "canary"]
-Score: TypeAlias = Callable[[Served], Floats]
-"""Scores a request's candidates by a version, in the order in which they were asked."""
+Score: TypeAlias = Callable[[Served], tuple[Floats, float]]
+"""Scores of a request's candidates by a version, in the order in which they were asked, and how
+many seconds a pass of it over them takes: alone, so that both versions are timed alike."""
 MAX_ERRORS = 10
 """Of a canary: after these it answers no more."""
-_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RequestError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def chosen(request_id: str, share: float, salt: str) -> bool:
@@ -52,10 +41,10 @@ class Background:
 
     Args:
         size: How much may wait.
-        failed: Told of what failed.
+        failed: Told that something failed.
     """
 
-    def __init__(self, size: int, failed: Callable[[str], None]) -> None:
+    def __init__(self, size: int, failed: Callable[[], None]) -> None:
         self._failed = failed
         self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(max(1, size))
         self._closed = threading.Event()
@@ -82,8 +71,8 @@ class Background:
                 return
             try:
                 work()
-            except _FAILURES as error:
-                self._failed(type(error).__name__)
+            except FAILURES:
+                self._failed()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +119,7 @@ class Shadowing:
             share=share,
             mode=mode,
             comparison=comparison,
-            background=Background(size, comparison.error),
+            background=Background(size, comparison.skip),
         )
 
     def chosen(self, request_id: str) -> bool:
@@ -142,33 +131,27 @@ class Shadowing:
         canary = self.mode == "canary" and self.comparison.errors < MAX_ERRORS
         return self.second if canary and self.chosen(request_id) else self.primary
 
-    def compare(
-        self, request_id: str, answered: Served, scores_N: Floats, seconds: float, score: Score
-    ) -> None:
-        """Have the other version score a request that was answered, if it is among the share.
+    def compare(self, request_id: str, answered: Served, score: Score) -> None:
+        """Have both versions score a request that was answered, if it is among the share.
 
         It returns at once, and whatever becomes of the comparison touches no answer.
 
         Args:
             request_id: Of the request.
             answered: The version that answered it.
-            scores_N: Its scores.
-            seconds: That it took.
-            score: Scores the same request by another version.
+            score: Scores the same request by either version.
         """
-        pair = {id(self.primary): self.second, id(self.second): self.primary}
-        other = pair.get(id(answered))
-        if other is None or not self.chosen(request_id):
+        if answered not in (self.primary, self.second) or not self.chosen(request_id):
             return
 
         def work() -> None:
-            began = time.perf_counter()
-            others_N = np.asarray(score(other), dtype=np.float64)
-            took = time.perf_counter() - began
-            if answered is self.second:
-                self.comparison.add(others_N, scores_N, took, seconds)
+            first_N, first = score(self.primary)
+            try:
+                second_N, second = score(self.second)
+            except FAILURES as error:
+                self.comparison.error(kind_of(error))
             else:
-                self.comparison.add(scores_N, others_N, seconds, took)
+                self.comparison.add(first_N, second_N, first, second)
 
         if not self.background.offer(work):
             self.comparison.skip()

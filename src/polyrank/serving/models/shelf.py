@@ -7,8 +7,10 @@ bundle is loaded.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 from polyrank.errors import ConfigError, PolyrankError
 from polyrank.serving.errors import RequestError
+from polyrank.serving.models.failures import FAILURES
 from polyrank.serving.models.gate import Admitted, Gate
 from polyrank.serving.models.history import Changes
 from polyrank.serving.models.line import Line
@@ -25,8 +28,7 @@ from polyrank.serving.models.shadowing import Shadowing
 from polyrank.serving.models.sources import Found, Source, age
 from polyrank.serving.models.store import ChangeStore
 
-_FAILURES = (PolyrankError, MemoryError, OSError, RuntimeError, ValueError)
-"""What a bundle can bring about while it is loaded."""
+log = logging.getLogger("polyrank.serving")
 
 
 def nothing_more(_: Served) -> None:
@@ -90,6 +92,21 @@ class Shelf:
         self._last_refusal: dict[str, str] | None = None
         self._last_reload: dict[str, Any] = {}
         self._seen: tuple[Found, ...] | None = None
+        self._watch_notice: str | None = None
+
+    def watch(self) -> None:
+        """``look``; why that came to nothing is kept for ``status`` until a look does better."""
+        try:
+            self.look()
+        except RequestError:  # it is being reloaded: the next look sees what came of it
+            return
+        except FAILURES as error:
+            told = _told(error)
+            if told != self._watch_notice:
+                log.warning("model %s: nothing can be looked for: %s", self.name, told)
+            self._watch_notice = told
+        else:
+            self._watch_notice = None
 
     def look(self) -> None:
         """Reload if what lies there is not what was seen; take over what others set."""
@@ -109,17 +126,32 @@ class Shelf:
         Raises:
             RequestError: 409, a reload is running.
         """
-        if not self._reloading.acquire(blocking=False):
-            raise RequestError(409, f"model {self.name!r} is being reloaded: try again after that")
-        try:
+        with self._alone():
             return self._reload(again)
-        finally:
-            self._reloading.release()
 
-    def apply(self, changes: Changes) -> None:
-        """Swap in what is in force; the lock is held."""
+    def fetch(self, version: str) -> Mapping[str, Admitted]:
+        """A version that lies in the folder and is not loaded, through the gate; none: it is.
+
+        Raises:
+            RequestError: 400, it may not serve, and why; 404, it is not there; 409, a reload is
+                running.
+        """
+        if version in self.serving().versions:
+            return {}
+        with self._alone():
+            for found in self.source.look():
+                if found.label == version:
+                    outcome = self._tried(found, version, again=True)
+                    if isinstance(outcome, Refusal):
+                        raise RequestError(400, f"{version!a} may not serve: {outcome.reason}")
+                    return {version: outcome}
+        raise RequestError(404, f"there is no version {version[:64]!a} of this model")
+
+    def apply(self, changes: Changes, further: Mapping[str, Admitted] | None = None) -> None:
+        """Swap in what is in force, and further versions; the lock is held."""
         if self.line is not None:
-            self.line = self._lined(self.line.versions, self.line.shadow, changes)
+            versions = {**(further or {}), **self.line.versions}
+            self.line = self._lined(versions, self.line.shadow, changes)
 
     def compare(self, shadow: Shadowing | None) -> None:
         """Swap in what is compared, or nothing; the lock is held."""
@@ -149,6 +181,8 @@ class Shelf:
             "last_refusal": self._last_refusal,
             "refused": {name: each.reason for name, each in sorted(self._refused.items())},
             "notices": list(self.store.notices),
+            "watch_notice": self._watch_notice,
+            "pinned": self.store.current.pinned,
         }
         if line is not None:
             told |= {
@@ -159,6 +193,15 @@ class Shelf:
                 "shadow": line.shadow.summary() if line.shadow else None,
             }
         return told
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._reloading.acquire(blocking=False):
+            raise RequestError(409, f"model {self.name!r} is being reloaded: try again after that")
+        try:
+            yield
+        finally:
+            self._reloading.release()
 
     def _reload(self, again: bool) -> Reloaded:
         began = datetime.now(UTC)
@@ -224,11 +267,11 @@ class Shelf:
         try:
             admitted = self._gate.admit(self.name, found, self._records, serving)
             self._also(admitted.served)
-        except _FAILURES as error:
+        except FAILURES as error:
             if admitted and serving is None and isinstance(error, ConfigError):
                 raise  # nothing serves yet: a mistake in the settings, not in the version
-            told = str(error) if isinstance(error, PolyrankError) else f"{error!r}"
-            reason = told.replace(f"{found.path}: ", "")
+            reason = _told(error).replace(f"{found.path}: ", "")
+            log.warning("model %s: version %s may not serve: %s", self.name, label, reason)
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._refused[label] = Refusal(reason, at, found.content, found.files)
             self._last_refusal = {"version": label, "reason": reason, "at": at}
@@ -237,9 +280,13 @@ class Shelf:
         return admitted
 
     def _swap_in(self, versions: Mapping[str, Admitted]) -> None:
+        """What was pinned or is compared since the reload began stays beside them."""
         with self.swap:
-            shadow = None if self.line is None else self.line.shadow
-            self.line = self._lined(versions, shadow, self.store.current)
+            shadow, loaded = None, dict[str, Admitted]()
+            if self.line is not None:
+                shadow, held = self.line.shadow, self._held()
+                loaded = {name: each for name, each in self.line.versions.items() if name in held}
+            self.line = self._lined({**loaded, **versions}, shadow, self.store.current)
 
     def _lined(
         self, versions: Mapping[str, Admitted], shadow: Shadowing | None, changes: Changes
@@ -247,3 +294,7 @@ class Shelf:
         pinned = changes.pinned if self.source.kind == "versions" else None
         default = pinned if pinned is not None and pinned in versions else max(versions, key=age)
         return Line(default=default, versions=versions, shadow=shadow).under(changes)
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, PolyrankError | RequestError) else f"{error!r}"

@@ -9,6 +9,7 @@ from polyrank.errors import ConfigError, DataError, StorageError
 from polyrank.fusion import parse_value_model
 from polyrank.scoring import Order
 from polyrank.serving.errors import RequestError
+from polyrank.serving.models.gate import Admitted
 from polyrank.serving.models.history import Changes, Profile
 from polyrank.serving.models.profiles import check_fits
 from polyrank.serving.models.rules import WHERE, check_rules
@@ -70,12 +71,13 @@ def roll_back(shelf: Shelf, profile: str, *, expected_version: int | None) -> Se
 
 def pin(shelf: Shelf, version: str | None) -> Served:
     """Answer by one version, or by the newest; see ``Catalog.pin``."""
+    if version is not None and shelf.source.kind != "versions":
+        raise RequestError(400, f"model {shelf.name!r} is one bundle, not a folder of them")
+    fetched = {} if version is None else shelf.fetch(version)
     with shelf.swap:
-        if version is not None:
-            if shelf.source.kind != "versions":
-                raise RequestError(400, f"model {shelf.name!r} is one bundle, not a folder of them")
+        if version is not None and version not in fetched:
             shelf.serving().take(version, None)
-        return _changed(shelf, lambda changes: changes.with_pinned(version))
+        return _changed(shelf, lambda changes: changes.with_pinned(version), fetched)
 
 
 def shadow(shelf: Shelf, version: str, share: float, mode: Mode) -> Shadowing:
@@ -109,11 +111,15 @@ def promote(shelf: Shelf) -> dict[str, Any]:
         return found.summary()
 
 
-def _changed(shelf: Shelf, how: Callable[[Changes], Changes]) -> Served:
+def _changed(
+    shelf: Shelf,
+    how: Callable[[Changes], Changes],
+    further: Mapping[str, Admitted] | None = None,
+) -> Served:
     """Keep a change, then swap it in: what was answered for is never lost."""
     shelf.serving()
     try:
-        shelf.apply(shelf.store.change(how))
+        shelf.apply(shelf.store.change(how), further)
     except StorageError as error:
         told = "the change could not be kept, so all is as before: see the server's log"
         raise RequestError(503, told, retry_after=10) from error

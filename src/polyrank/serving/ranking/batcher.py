@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from polyrank.scoring import Asked, RequestScorer
+from polyrank.scoring.engines import EngineError
 from polyrank.scoring.scorer import Predictions
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
+from polyrank.serving.models import FAILURES
 
 log = logging.getLogger("polyrank.serving")
 
 MAX_ROWS = 4096
 """Candidates of one pass; a request of more has a pass of its own."""
-_FAILURES = (MemoryError, OSError, RuntimeError, ValueError)
-"""What an engine can bring about."""
 
 
 @dataclass(eq=False)
@@ -32,6 +32,7 @@ class _Waiting:
     deadline: Deadline
     done: threading.Event = field(default_factory=threading.Event)
     predictions: Predictions | None = None
+    failure: BaseException | None = None
     leads: bool = False
     """Its thread runs the next pass."""
 
@@ -80,7 +81,8 @@ class Batcher:
 
         Raises:
             RequestError: 504, the deadline passed before its pass began.
-            PolyrankError: The scorer refuses.
+            EngineError, MemoryError, PolyrankError: Its pass failed; a pass that several shared
+                and that fails is tried again for each by itself, one at a time.
         """
         mine = _Waiting(asked, deadline)
         with self._lock:
@@ -91,11 +93,12 @@ class Batcher:
             mine.done.wait()
         if mine.leads:
             self._lead(mine)
-        if mine.predictions is None:  # too late, or its pass failed
+        if mine.failure is not None:
+            raise mine.failure
+        if mine.predictions is None:
             if mine.deadline.expired():
                 raise RequestError(504, "the deadline passed before the model's turn")
-            self._predict([mine])
-        assert mine.predictions is not None
+            raise EngineError("the pass that the request was in ended without a word")
         return mine.predictions
 
     def _lead(self, mine: _Waiting) -> None:
@@ -123,17 +126,27 @@ class Batcher:
         return taken
 
     def _run(self, taken: list[_Waiting]) -> None:
+        try:
+            failure = self._tried(taken)
+            shared = failure is not None and len(taken) > 1
+            if shared:
+                log.warning("a pass of %d requests failed: each is tried by itself", len(taken))
+            for each in taken:
+                each.failure = self._tried([each]) if shared else failure
+                each.done.set()
+        finally:
+            for each in taken:
+                each.done.set()
+
+    def _tried(self, taken: list[_Waiting]) -> BaseException | None:
+        """Why the pass of those whose deadline is to come failed, if it did."""
         in_time = [each for each in taken if not each.deadline.expired()]
         try:
             if in_time:
                 self._predict(in_time)
-        except _FAILURES:
-            if len(taken) == 1:
-                raise
-            log.warning("a pass of %d requests failed: each is tried by itself", len(in_time))
-        finally:
-            for each in taken:
-                each.done.set()
+        except FAILURES as error:
+            return error
+        return None
 
     def _predict(self, kept: list[_Waiting]) -> None:
         began = monotonic()
