@@ -66,6 +66,14 @@ def test_without_a_compiler_it_says_so(
     assert "clang++" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "x" * 65])
+def test_a_name_that_is_no_folder_is_refused(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "no-such-bundle", "--out", str(tmp_path / "x"), "--name", name]) == 2
+    assert "--name: must be up to 64 letters" in capsys.readouterr().err
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("form", ["onnx", "triton"])
 def test_plain_onnx_runtime_predicts_from_the_file(
@@ -74,10 +82,11 @@ def test_plain_onnx_runtime_predicts_from_the_file(
     """All rows of one user, whose side is given once."""
     out = saved / form
     words = ["export", str(saved / "bundle"), "--out", str(out), "--format", form, "--json"]
+    words += ["--name", "feed"]
     assert main([*words, "--on", str(saved / "log.parquet")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["rows"] == 500
-    folder = out / "polyrank" if form == "triton" else out
+    folder = out / "feed" if form == "triton" else out
     file = folder / "1" / "model.onnx" if form == "triton" else folder / "model.onnx"
     assert json.loads((folder / "parity.json").read_text())["tasks"] == told["tasks"]
     bundle = load_bundle(saved / "bundle")

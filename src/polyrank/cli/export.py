@@ -18,6 +18,9 @@ def export(
         Literal["onnx", "pt2", "triton"],
         typer.Option("--format", help="An ONNX file, a compiled package, a Triton repository."),
     ] = "onnx",
+    name: Annotated[
+        str, typer.Option("--name", help="Of the model in a Triton repository.")
+    ] = "polyrank",
     on: Annotated[
         str | None,
         typer.Option("--on", metavar="LOG", help="Rows to compare on; else rows are made up."),
@@ -34,6 +37,7 @@ def export(
     from polyrank.scoring.export.write import export_bundle
 
     _check(bundle, out, format, force=force)
+    _check_name(name)
     scorer = open_scorer(bundle, tables)
     if on is None:
         rows = made_up(scorer.bundle.encoders, ROWS)
@@ -41,7 +45,7 @@ def export(
     else:
         rows = recorded(scorer, on, ROWS)
         told = f"the first {counted(len(rows), 'row')} of {on}"
-    parity = export_bundle(scorer.bundle, out, format, rows, on=told, replace=force)
+    parity = export_bundle(scorer.bundle, out, format, rows, on=told, name=name, replace=force)
     if as_json:
         typer.echo(parity.model_dump_json(indent=1))
         return
@@ -82,6 +86,23 @@ def _check(bundle: Path, out: Path, form: str, *, force: bool) -> None:
         )
     if form == "pt2":
         require_compiler()
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is no folder's everywhere.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    import re
+
+    from polyrank.errors import ConfigError
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ConfigError(
+            f"must be up to 64 letters, digits, _ . -, and begin with no mark, got {name!r}",
+            where="--name",
+        )
 
 
 def _is_package(out: Path) -> bool:

@@ -43,6 +43,7 @@ def export_bundle(
     rows: Batch,
     *,
     on: str,
+    name: str = "polyrank",
     replace: bool = False,
 ) -> Parity:
     """Write the network, what its inputs are, and how close it comes.
@@ -54,6 +55,7 @@ def export_bundle(
             with one model of that file. ``pt2``: model.pt2, compiled for this machine's processor.
         rows: To compare on, at least one.
         on: Which rows these are.
+        name: Of the model in a Triton repository.
         replace: Replace what an export wrote there before.
 
     Returns:
@@ -72,7 +74,6 @@ def export_bundle(
     found = _run(content, inputs, rows, list(reference))
     parity = compare_predictions(reference, found, on=on, engine="onnx")
     _refuse(parity)
-    name = _model_name(bundle)
     files: dict[str, FileSource] = {
         "inputs.json": jsonio.dumps(describe(bundle, inputs)),
         "parity.json": jsonio.dumps(json.loads(parity.model_dump_json())),
@@ -173,9 +174,3 @@ def _refuse(parity: Parity) -> None:
             f"{parity.on}, and may by {TOLERANCE:g}",
             hint="Please report this with the bundle's model.json; score with --engine eager.",
         )
-
-
-def _model_name(bundle: Bundle) -> str:
-    """Of the Triton model."""
-    del bundle
-    return "polyrank"
