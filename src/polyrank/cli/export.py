@@ -100,7 +100,7 @@ def _check_name(name: str) -> None:
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise ConfigError(
-            f"must be up to 64 letters, digits, _ . -, and begin with no mark, got {name!r}",
+            f"must be up to 64 letters, digits, _ . and -, a letter or digit first, got {name!r}",
             where="--name",
         )
 
