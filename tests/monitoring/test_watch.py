@@ -315,3 +315,22 @@ def test_the_page_has_a_figure_for_each_column_that_drifts() -> None:
 def test_notes_come_before_alarms(name: str) -> None:
     with pytest.raises(ConfigError, match=f"`{name}_note` must be at most"):
         parse(Thresholds, {f"{name}_note": 0.5, f"{name}_alarm": 0.1})
+
+
+def test_candidates_that_nobody_saw_are_left_out() -> None:
+    """A log of all candidates beside one of what was shown: the same traffic, so no change."""
+    random = np.random.default_rng(0)
+    chance_N = np.sort(random.beta(2, 20, (300, 20)), axis=1)[:, ::-1].ravel()
+    rank_N = np.tile(np.arange(1, 21), 300)
+    log = pa.table(
+        {
+            "served_request": [f"r-{place // 20}" for place in range(6_000)],
+            "predicted_click": chance_N,
+            "served_shown": rank_N <= 5,
+        }
+    )
+    seen = log.filter(pa.array(rank_N <= 5))
+    found = watch(log, reference=seen)
+    assert (found.level, found.volume.rows) == ("quiet", 1_500)
+    assert "4,500 rows that nobody saw: left out" in found.notes
+    assert watch(log.drop_columns("served_shown"), reference=seen).level == "alarm"

@@ -25,12 +25,20 @@ def open_scorer(bundle: Path, tables: Sequence[str] = (), engine: EngineName = "
     return Scorer(loaded, choose(loaded, engine), tables=named_paths(tables))
 
 
-def warn_of_training_rows(scorers: Mapping[Path, Scorer], log: str, part: str) -> None:
-    """Tell on stderr which bundles were trained on rows that they are judged by."""
+def warn_of_training_rows(
+    scorers: Mapping[Path, Scorer], log: str, part: str, *, whole: bool = False
+) -> None:
+    """Tell on stderr which bundles were trained on rows that they are judged by; and, unless the
+    ``whole`` log is read, how many of its rows nobody saw."""
     from polyrank.data import open_log
+    from polyrank.errors import counted
     from polyrank.scoring import seen_in_training
+    from polyrank.scoring.shown import not_shown
 
     source = open_log(log)
+    left_out = 0 if whole else not_shown(source)
+    if left_out:
+        typer.echo(f"{log}: {counted(left_out, 'row')} not shown, left out", err=True)
     for path, scorer in scorers.items():
         for text in seen_in_training(scorer.bundle, source, part):
             typer.echo(f"warning: {path}: {text}", err=True)

@@ -110,7 +110,7 @@ def estimate(
         "part": part,
         "max_quarantine_share": max_quarantine_share,
     }
-    warn_of_training_rows({bundle: scorer}, log, part)
+    warn_of_training_rows({bundle: scorer}, log, part, whole=True)
     if jitter is None:
         found = estimate_log(scorer, log, orders, asked, temperature=temperature, over=over, **how)
     else:

@@ -5,6 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from polyrank.schema import Duration, Schema, Task
 from polyrank.scoring import PREFIX, SCORE
 from polyrank.scoring.labels import cut_at
 from polyrank.scoring.profiles import Thinned
+from polyrank.scoring.shown import not_shown, shown
 
 MOST_ROWS = 200_000
 """That distributions are made of: a uniform sample of the log."""
@@ -50,13 +52,16 @@ class Seen:
     """Predictions beside labels; null where no task has both."""
     tasks: tuple[Task, ...] = ()
     """Those that do."""
+    not_shown: int = 0
+    """Rows that nobody saw: they are left out."""
 
 
 def read(log: Any, bundle: Bundle | None = None, observed_until: int | str | None = None) -> Seen:
     """Read a log.
 
     Args:
-        log: A path, glob, folder or Arrow-compatible table.
+        log: A path, glob, folder or Arrow-compatible table; of what was served, the rows that were
+            shown (``shown``).
         bundle: Says what its columns mean; null: their types alone say.
         observed_until: When the labels were looked at, of tasks whose labels come late; null: when
             the training log was cut.
@@ -65,10 +70,13 @@ def read(log: Any, bundle: Bundle | None = None, observed_until: int | str | Non
         ConfigError: Nothing is there.
         DataError: It cannot be read.
     """
-    source = open_log(log)
+    whole = open_log(log)
+    source = shown(whole)
     if bundle is None:
-        return _by_types(source)
-    return _by_schema(source, bundle, cut_at(bundle.schema, observed_until))
+        seen = _by_types(source)
+    else:
+        seen = _by_schema(source, bundle, cut_at(bundle.schema, observed_until))
+    return dataclasses.replace(seen, not_shown=not_shown(whole))
 
 
 def _by_types(source: Source) -> Seen:

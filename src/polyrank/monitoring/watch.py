@@ -255,6 +255,8 @@ def _notes(
     ids = [each.name for each, _ in pairs.values() if not each.compared]
     if ids:
         yield f"ids that come and go, of which only rates are compared: {_some(ids)}"
+    if now.not_shown:
+        yield f"{counted(now.not_shown, 'row')} that nobody saw: left out"
     if now.volume.refused:
         yield f"{counted(now.volume.refused, 'row')} with values that no model reads: left out"
 

@@ -25,6 +25,7 @@ from polyrank.scoring.evaluation import observe, only
 from polyrank.scoring.held_out import split_of
 from polyrank.scoring.labels import labelled
 from polyrank.scoring.scorer import Scorer
+from polyrank.scoring.shown import shown
 
 METRICS = ("ece", "ratio", "log_loss", "ne")
 """What calibration is there to change."""
@@ -183,7 +184,8 @@ def calibrate_on(
 
     Args:
         scorer: Of the bundle, with the side tables to use.
-        log: A path, glob, folder or Arrow-compatible table, with labels.
+        log: A path, glob, folder or Arrow-compatible table, with labels; of what was served, the
+            rows that were shown (``shown``).
         config: The methods.
         part: The part of the log by the split of the bundle's run; "all": every row.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
@@ -196,7 +198,7 @@ def calibrate_on(
         ConfigError: An unknown part, a segment column that is not there, or ``observed_until`` of
             another kind than the windows.
     """
-    bundle, source = scorer.bundle, open_log(log)
+    bundle, source = scorer.bundle, shown(open_log(log))
     scorer = labelled(scorer, source.schema().names, observed_until)
     reader = scorer.reader(
         source,

@@ -29,6 +29,7 @@ from polyrank.schema import Schema, Task
 from polyrank.scoring.held_out import split_of
 from polyrank.scoring.labels import labelled
 from polyrank.scoring.scorer import Scorer
+from polyrank.scoring.shown import shown
 from polyrank.scoring.slices import slice_values
 
 
@@ -49,7 +50,8 @@ def evaluate_log(
 
     Args:
         scorer: What predicts.
-        log: A path, glob, folder or Arrow-compatible table, with labels.
+        log: A path, glob, folder or Arrow-compatible table, with labels; of what was served, the
+            rows that were shown (``shown``).
         config: Metrics, slices and draws.
         part: The part of the log by the split of the bundle's run; "all": every row.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
@@ -62,7 +64,7 @@ def evaluate_log(
             the windows.
     """
     check_evaluation(scorer.bundle.schema, config)
-    source = open_log(log)
+    source = shown(open_log(log))
     scorer = labelled(scorer, source.schema().names, observed_until)
     chunks = _labelled(scorer, source, config.slices, part, max_quarantine_share)
     return evaluate_rows(scorer, chunks, config)
@@ -103,7 +105,7 @@ def observe_log(
     max_quarantine_share: float | None = None,
 ) -> Observations:
     """Predictions and labels of the rows of ``log``, in memory; see ``evaluate_log``."""
-    source = open_log(log)
+    source = shown(open_log(log))
     scorer = labelled(scorer, source.schema().names)
     chunks = _labelled(scorer, source, slices, part, max_quarantine_share)
     return Observations.concatenate(list(observe(scorer, chunks, slices)))

@@ -21,6 +21,7 @@ from polyrank.schema import Schema
 from polyrank.scoring.first_rows import MOST_ROWS, context_of, first_rows
 from polyrank.scoring.order import Order, expected
 from polyrank.scoring.scorer import Scorer
+from polyrank.scoring.shown import shown
 from polyrank.scoring.slices import slice_values
 
 TOP = 3
@@ -107,7 +108,8 @@ def replay(
 
     Args:
         scorer: Of the bundle, with the side tables to use.
-        log: A path, glob, folder or Arrow-compatible table, with labels.
+        log: A path, glob, folder or Arrow-compatible table, with labels; of what was served, the
+            rows that were shown (``shown``).
         orders: What will be tried: their context columns are read.
         part: The part of the log by the split of the bundle's run; "all": every row.
         max_quarantine_share: Share of rows that may be refused and left out; null: as in its run.
@@ -117,7 +119,7 @@ def replay(
         DataError: The log is refused, or lacks a context column.
         ConfigError: An unknown part.
     """
-    source = open_log(log)
+    source = shown(open_log(log))
     names = context_of(orders, source.schema().names)
     found = first_rows(
         scorer,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyrank.config import EvaluationConfig
+from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError
 from polyrank.fusion.off_policy import SNIPS
 from polyrank.monitoring import join_labels
@@ -24,6 +25,7 @@ from polyrank.scoring import (
     evaluate_log,
     replay,
 )
+from polyrank.scoring.shown import not_shown
 from polyrank.serving.predictions import PredictionLog, PredictionLogSettings
 from tests import feeds
 from tests.serving.predictions import served
@@ -67,6 +69,22 @@ def test_the_logged_predictions_are_those_the_bundle_makes_of_the_logged_rows(
     again = served.scorer().score(joined)
     for task in feeds.schema().task_names:
         np.testing.assert_array_equal(again[PREFIX + task], joined[PREFIX + task])
+
+
+def test_what_nobody_saw_changes_nothing(joined: pa.Table) -> None:
+    """Rows that were not shown, whatever stands in their labels, beside those that were."""
+    few = joined.slice(0, 300)
+    unseen = few.slice(100, 100)
+    for name, value in (("served_shown", False), ("click", 1.0)):
+        column = pa.array([value] * 100, unseen.schema.field(name).type)
+        unseen = unseen.set_column(unseen.schema.get_field_index(name), name, column)
+    both = [few, unseen]
+    assert metrics(both) == pytest.approx(metrics(few), nan_ok=True)
+    config = calibration_config(feeds.bundle(), "platt", None)
+    one, two = (calibrate_on(served.scorer(), log, config).card.calibration for log in (few, both))
+    assert one["tasks"] == two["tasks"]
+    assert replay(served.scorer(), both, [Order.of(feeds.bundle())]).rows.num_rows == 300
+    assert not_shown(open_log(both)) == 100
 
 
 def test_calibration_and_value_models_read_the_joined_log(joined: pa.Table) -> None:

@@ -19,13 +19,13 @@ from polyrank.schema import Schema
 from polyrank.scoring import PREFIX, SCORE
 from polyrank.scoring.labels import SERVED
 from polyrank.scoring.off_policy_log import DRAWN, DRAWN_FROM
+from polyrank.scoring.shown import SHOWN
 from polyrank.serving.predictions.answer import Answer
 from polyrank.serving.predictions.settings import PredictionLogSettings
 
 REQUEST = SERVED
 AT = "served_at"
 RANK = "served_rank"
-SHOWN = "served_shown"
 MODEL = "served_model"
 VERSION = "served_version"
 VALUES = "served_value_version"
