@@ -150,8 +150,11 @@ class Shadowing:
                 second_N, second = score(self.second)
             except FAILURES as error:
                 self.comparison.error(kind_of(error))
-            else:
+                return
+            if np.isfinite(second_N).all():
                 self.comparison.add(first_N, second_N, first, second)
+            else:
+                self.comparison.error("not finite")
 
         if not self.background.offer(work):
             self.comparison.skip()
