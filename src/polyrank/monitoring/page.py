@@ -63,7 +63,7 @@ def _facts(found: Watched) -> Iterator[tuple[str, str]]:
     if volume.degraded is not None:
         yield "Requests degraded", percent(volume.degraded_share)
     for each in volume.versions:
-        told = f"{each.model} {str(each.version)[:12]}, values {each.value_version}"
+        told = f"{each.model} {str(each.version)[:12]}, value model {each.value_version}"
         yield f"{told}, profile {each.profile}", f"{each.requests:,} requests"
 
 
@@ -74,9 +74,12 @@ def _prose(found: Watched) -> list[Block]:
 
 
 def _findings(found: Watched) -> Table:
-    rows: list[list[Cell]] = [[f.level, f.what, f.name, f.told] for f in found.findings]
+    rows: list[list[Cell]] = [
+        [f"{f.level}: {f.what}, {f.name}" if f.name else f"{f.level}: {f.what}", f.told]
+        for f in found.findings
+    ]
     marked = [place for place, f in enumerate(found.findings) if f.level == "alarm"]
-    return Table("What moved, the loudest first.", ["", "What", "Where", "How"], rows, marked)
+    return Table("What moved, the loudest first.", ["What", "How"], rows, marked)
 
 
 def _drift(found: Watched) -> Iterator[Block]:
@@ -107,10 +110,11 @@ def _drift(found: Watched) -> Iterator[Block]:
         yield Table(told, [*heads, Column("Now", percent), "Verdict"], rises)
     drifting = [drift for drift in found.drifts if drift.level != "quiet"][:MOST_FIGURES]
     for place, drift in enumerate(drifting):
-        yield _figure(found, f"{drift.part} {drift.name}", place)
+        told = f"prediction of {drift.name}" if drift.part == "prediction" else drift.name
+        yield _figure(found, f"{drift.part} {drift.name}", told, place)
 
 
-def _figure(found: Watched, key: str, place: int) -> Figure:
+def _figure(found: Watched, key: str, told: str, place: int) -> Figure:
     """Shares by bin, before and now."""
     import altair as alt
 
@@ -126,15 +130,15 @@ def _figure(found: Watched, key: str, place: int) -> Figure:
     encoding = {
         "x": alt.X("bin:N", sort=alt.EncodingSortField("order"), title=None),
         "y": alt.Y("share:Q", title="share", axis=alt.Axis(format="%")),
-        "color": alt.Color("rows:N", title=None),
-        "xOffset": alt.XOffset("rows:N"),
+        "color": alt.Color("rows:N", title=None, sort=list(both)),
+        "xOffset": alt.XOffset("rows:N", sort=list(both)),
     }
     chart = alt.Chart(pages.rows()).mark_bar().encode(**encoding)
     return Figure(
         name=f"drift-{place}",
-        title=before.name,
+        title=told,
         caption="Share of rows in each bin of the reference.",
-        alt=f"Bars of the share of each bin of {before.name}, in the reference and in the log.",
+        alt=f"Bars of the share of each bin of {told}, in the reference and in the log.",
         data=pages.in_columns(("bin", "order", "rows", "share"), rows),
         charts=[chart],
     )

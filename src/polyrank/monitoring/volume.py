@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -86,6 +87,11 @@ class Distinct(Generic[Part]):
         return self._parts[0] if self._parts else None
 
 
+def _told(time: Any) -> str:
+    """To the second; whole numbers as they are."""
+    return time.isoformat(" ", "seconds") if isinstance(time, datetime) else str(time)
+
+
 class Counting:
     """Counts while a log passes.
 
@@ -130,8 +136,8 @@ class Counting:
             refused=refused,
             requests=sizes["request"],
             users=sizes["user"],
-            first=str(min(self._bounds)) if self._bounds else None,
-            last=str(max(self._bounds)) if self._bounds else None,
+            first=_told(min(self._bounds)) if self._bounds else None,
+            last=_told(max(self._bounds)) if self._bounds else None,
             degraded=None if answered is None else _degraded(answered),
             versions=() if answered is None else _versions(answered),
         )
