@@ -54,16 +54,15 @@ def listing(
     columns[0] = (ended + columns[0][0], columns[0][1])
     pieces = _woven(columns, len(ids))
     pieces[0] = b'[{"id":'
-    return b"".join([*pieces, ended, b"}]"])
+    pieces.append(ended + b"}]")
+    return b"".join(pieces)
 
 
 def _woven(columns: Sequence[tuple[bytes, list[bytes]]], count: int) -> list[bytes]:
     """Candidate by candidate, each value behind its name."""
-    width = 2 * len(columns)
-    pieces = [b""] * (width * count)
-    for at, (name, values) in enumerate(columns):
-        pieces[2 * at :: width] = [name] * count
-        pieces[2 * at + 1 :: width] = values
+    pieces = [piece for name, _ in columns for piece in (name, b"")] * count
+    for at, (_, values) in enumerate(columns):
+        pieces[2 * at + 1 :: 2 * len(columns)] = values
     return pieces
 
 
