@@ -15,7 +15,14 @@ from polyrank.serving.http import CLIENT_GONE, Guard, Limits, Readiness
 from tests.serving.http.app import World, world
 from tests.serving.http.wire import Reply, Wire, ask, eventually, request
 
-LIMITS = Limits(max_requests=1, queue_length=2, grace_seconds=0, drain_seconds=2)
+LIMITS = Limits(
+    max_requests=1,
+    queue_length=2,
+    queue_seconds=60,
+    standing_seconds=60,
+    grace_seconds=0,
+    drain_seconds=2,
+)
 
 
 @pytest.fixture(scope="module")

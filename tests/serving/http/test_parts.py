@@ -30,6 +30,7 @@ from polyrank.serving.http.access_log import line_of
 from polyrank.serving.http.admission import Budget, Crowded, Gate
 from polyrank.serving.http.answer import Answer
 from polyrank.serving.http.encodings import PIECE, accepts_gzip, decoded, decoder_of, gzipped
+from polyrank.serving.http.pace import Pace
 from polyrank.serving.http.rates import Rates
 from polyrank.serving.http.sockets import affordable_connections
 from polyrank.serving.http.targets import check_path
@@ -49,6 +50,7 @@ few = settings(max_examples=40)
         ({"rate_per_second": 0}, "greater than 0"),
         ({"max_bodies": 1}, "Extra inputs"),
         ({"default_deadline_seconds": 61}, "`default_deadline_seconds` must be at most"),
+        ({"standing_seconds": 2.0}, "`standing_seconds` must be at most `queue_seconds`"),
         ({"max_body_bytes": 2**40}, "`max_body_bytes` must be at most `max_buffered_bytes`"),
         ({"max_target_bytes": 2**20}, "`max_target_bytes` must be at most"),
     ],
@@ -56,6 +58,11 @@ few = settings(max_examples=40)
 def test_limits_that_bound_nothing_are_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Limits(**wrong)
+
+
+def patient(length: int) -> Pace:
+    """Of a line that is bounded by its length alone."""
+    return Pace(length=length, seconds=60.0, standing_seconds=60.0, overload_seconds=60.0)
 
 
 @few
@@ -87,7 +94,7 @@ def test_a_gate_never_holds_more_than_it_may_and_ends_empty(
         return "served"
 
     async def day() -> list[Any]:
-        gate = Gate(places, queue)
+        gate = Gate(places, patient(queue))
         tasks = []
         for _ in range(20):
             tasks.append(asyncio.ensure_future(visit(gate)))
@@ -108,7 +115,7 @@ def test_a_gate_never_holds_more_than_it_may_and_ends_empty(
 
 def test_a_gate_lets_in_by_order_of_arrival() -> None:
     async def day() -> list[int]:
-        gate, order = Gate(1, 10), list[int]()
+        gate, order = Gate(1, patient(10)), list[int]()
 
         async def visit(number: int) -> None:
             await gate.enter(Deadline.never())

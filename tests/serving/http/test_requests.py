@@ -525,6 +525,7 @@ def test_what_a_route_refuses_is_answered_with_its_status(it: World, status: int
     assert reply.error.startswith("as asked!")
     assert len(reply.error) == 512
     assert ("retry-after" in reply.headers) == (status in (429, 503))
+    assert reply.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
 def test_an_answer_that_breaks_off_is_cut_and_not_completed(it: World) -> None:

@@ -15,6 +15,7 @@ from polyrank.serving.http.failures import (
 )
 
 FIRST_ERROR = 400
+UNAUTHORIZED = 401
 _OURS = frozenset({b"x-request-id", b"x-content-type-options", b"connection"})
 _KEPT = frozenset({b"allow", b"www-authenticate"})
 _TEXTS = (b"application/json", b"application/openmetrics-text", b"text/")
@@ -99,6 +100,8 @@ class Answer:
         self.status = status
         if status in LATER and not any(name == b"retry-after" for name, _ in headers):
             headers = [*headers, (b"retry-after", b"1")]
+        if status == UNAUTHORIZED and not any(name == b"www-authenticate" for name, _ in headers):
+            headers = [*headers, (b"www-authenticate", b"Bearer")]
         headers = [pair for pair in headers if pair[0] not in _OURS] + self.headers
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.http.admission import Abandoned, Budget, Crowded, Gate
+from polyrank.serving.http.clients import Proxies
 from polyrank.serving.http.exchange import ClientGone, Exchange
 from polyrank.serving.http.failures import Headers, busy
 from polyrank.serving.http.finished import Report, unreported
 from polyrank.serving.http.limits import Limits
+from polyrank.serving.http.pace import Pace
 from polyrank.serving.http.plain import PlainRequest
 from polyrank.serving.http.rates import Rates
 from polyrank.serving.http.readiness import Readiness
@@ -24,6 +27,8 @@ log = logging.getLogger("polyrank.serving")
 
 ALWAYS_ANSWERED = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths that are answered whatever the load."""
+Peer = tuple[str, int]
+"""Address and port."""
 _ALLOW: Headers = [(b"allow", ", ".join(METHODS).encode())]
 
 
@@ -56,13 +61,14 @@ class Guard:
         self.limits = limits or Limits()
         self.readiness = readiness or Readiness()
         self.report = report
-        self.gate = Gate(self.limits.max_requests, self.limits.queue_length)
+        self.gate = Gate(self.limits.max_requests, _pace(self.limits))
         self.budget = Budget(self.limits.max_buffered_bytes)
         self.num_cut = 0
         self.startup_error: Exception | None = None
         self._exempt = frozenset(path.encode() for path in exempt)
         self._hosts = frozenset(host.lower() for host in self.limits.allowed_hosts)
         self._rates = _rates(self.limits)
+        self._proxies = Proxies(self.limits.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or passes on the life of the process."""
@@ -138,8 +144,8 @@ class Guard:
 
     def _admit(self, exchange: Exchange) -> None:
         """Turns away before anything is read what would be turned away after it."""
-        client = exchange.scope.get("client")
-        refusal = self._refusal(client and client[0], time.monotonic())
+        client = self._client(exchange.scope.get("client"), exchange.headers)
+        refusal = self._refusal(client, time.monotonic())
         if refusal is not None:
             raise refusal
 
@@ -151,20 +157,26 @@ class Guard:
             wait = self._rates.wait(client, now)
             if wait > 0:
                 return RequestError(429, "too many requests", retry_after=math.ceil(wait))
-        return busy("too many requests are waiting") if self.gate.crowded else None
+        return None if self.gate.arrive() else busy("too many requests are waiting")
+
+    def _client(self, peer: Peer | None, headers: Mapping[bytes, bytes]) -> str | None:
+        """Whose rate counts."""
+        if self._rates is None or peer is None:
+            return None
+        return self._proxies.client(peer[0], headers.get(b"x-forwarded-for", b""))
 
     @property
     def may_turn_away(self) -> bool:
         """Whether there is anything just now that ``turned_away`` could say."""
         return self.gate.crowded or self.readiness.starting or self._rates is not None
 
-    def turned_away(self, request: PlainRequest, client: str | None) -> RequestError | None:
+    def turned_away(self, request: PlainRequest, peer: Peer | None) -> RequestError | None:
         """What a request would be told that is refused for the load; none where it would not be,
         or for anything else.
 
         Args:
             request: Of which nothing is known here yet; counted where it is turned away.
-            client: The address it came from.
+            peer: Where it came from.
         """
         if request.path in self._exempt:
             return None
@@ -172,7 +184,7 @@ class Guard:
             check_host(request.headers, self._hosts)
         except RequestError:
             return None
-        now = time.monotonic()
+        client, now = self._client(peer, request.headers), time.monotonic()
         too_often = (
             self._rates is not None and client is not None and self._rates.refuses(client, now)
         )
@@ -231,6 +243,15 @@ class Guard:
         exchange.answer.headers = self._own_headers(exchange)
         await self.app(exchange.scope, exchange.receive, exchange.answer.send)
         await exchange.answer.conclude()
+
+
+def _pace(limits: Limits) -> Pace:
+    return Pace(
+        length=limits.queue_length,
+        seconds=limits.queue_seconds,
+        standing_seconds=limits.standing_seconds,
+        overload_seconds=limits.overload_seconds,
+    )
 
 
 def _rates(limits: Limits) -> Rates | None:

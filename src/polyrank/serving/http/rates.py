@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 
+from polyrank.serving.http.clients import address_of
+
 
 class Rates:
     """How often each client may ask.
@@ -62,10 +64,7 @@ def client_key(address: str) -> str:
     >>> client_key("2001:db8::1"), client_key("10.0.0.7"), client_key("a socket")
     ('2001:db8::', '10.0.0.7', 'a socket')
     """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
+    parsed = address_of(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
-    return address
+    return address if parsed is None else str(parsed)
