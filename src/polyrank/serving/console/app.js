@@ -171,6 +171,7 @@ function show(answers, milliseconds) {
   const [first] = answers;
   const beside = ["degraded", "unknown", "missing", "ignored"].filter((name) => first[name]);
   const told = beside.map((name) => `${name}: ${JSON.stringify(first[name])}`);
+  if (first.value_model.drawn) told.push("drawn for this request");
   say("told", [`${first.candidates.length} candidates in ${milliseconds.toFixed(0)} ms`, ...told].join("; "));
   const terms = [...new Set(answers.flatMap((each) => each.candidates.flatMap((c) => Object.keys(c.terms || {}))))];
   $("legend").replaceChildren(...terms.map((name, place) =>
