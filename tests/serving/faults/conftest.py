@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from polyrank.bundle import save_bundle
+from polyrank.serving.models import GateProcess
 from tests import feeds
-from tests.serving.faults.process import Home
+from tests.serving.faults.process import Home, idle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_a_gate_that_nobody_asks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GateProcess, "start", idle)
+        yield
 
 
 @pytest.fixture(scope="session")

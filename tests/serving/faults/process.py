@@ -26,6 +26,7 @@ from typing import Any, Self
 from polyrank.errors import PolyrankError
 from polyrank.serving.host import hosted
 from polyrank.serving.http import AccessLog, bind, run
+from polyrank.serving.models import GateProcess
 from polyrank.serving.service import Call, Done, Service
 from polyrank.serving.settings import ServeSettings
 from tests.serving.http.wire import ask, request
@@ -151,12 +152,17 @@ def serve(told: dict[str, Any], listener: Any) -> int:
     """The child's whole life."""
     for name, most in told["bounds"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    GateProcess.start = idle  # type: ignore[method-assign]
     if told["stuck"]:
         Service.rank = stuck  # type: ignore[method-assign]
     with AccessLog() as log:
         settings = ServeSettings(**told["settings"])
         with hosted(settings, token=TOKEN, access_log=log) as guard:
             return run(guard, listener)
+
+
+def idle(self: GateProcess) -> None:
+    """Importing costs seconds, and most servers here are asked for no reload; who is, waits."""
 
 
 def stuck(self: Service, body: bytes, call: Call) -> Done:

@@ -118,7 +118,7 @@ class Crowd:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.nightly)])
 def test_sigterm_under_load_loses_no_ranking_and_no_row_of_the_log(
     home: Home, bundle: Path, tmp_path: Path, rounds: int
 ) -> None:
@@ -221,6 +221,7 @@ def test_nor_does_it_keep_the_command(bundle: Path, tmp_path: Path) -> None:
         assert process.wait(timeout=15) == 1
 
 
+@pytest.mark.nightly
 def test_a_collector_that_is_down_delays_no_answer_and_no_end(home: Home, bundle: Path) -> None:
     """F12."""
     with home.serving({"feed": bundle}, otlp="http://127.0.0.1:9/v1/traces") as process:
