@@ -9,15 +9,20 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from polyrank.bundle import Bundle, load_bundle
+from polyrank.calibration.platt import PlattCurve
+from polyrank.calibration.segmented import SegmentedCurve
 from polyrank.errors import ArtefactError, ConfigError, DataError
+from polyrank.fusion import parse_value_model
 from polyrank.schema import Multiclass, Regression, Schema
 from polyrank.scoring import Engine, Scorer
 from polyrank.serving.models import Catalog, CatalogSettings, GateProcess, GateSettings, record_rows
@@ -248,3 +253,46 @@ def test_a_bundle_that_reads_what_no_row_has_is_tried_on_rows_of_its_own(
         worlds.save(found, tmp_path / "bundle")
         [report] = catalog.reload("m").admitted.values()
         assert "not measured" in str(report["drift"])
+
+
+def test_a_ranking_may_read_what_requests_bring_already(
+    plain: Path, tmp_path: Path, process: GateProcess
+) -> None:
+    """By its value model, its demotion or its calibration; features alone may be missing."""
+    path = tmp_path / "bundle"
+    shutil.copytree(plain, path)
+    weights = {"kind": "weighted_sum", "terms": {"like": 1}}
+
+    def by(column: str) -> dict[str, Any]:
+        values = {"kind": "by_context", "column": column, "default": weights}
+        return {**values, "values": {"home": {"kind": "weighted_sum", "terms": {"click": 1}}}}
+
+    def ranked(tree: dict[str, Any], seed: int) -> Bundle:
+        return worlds.bundle(seed=seed).with_value_model(*parse_value_model(tree, where="test"))
+
+    curve = PlattCurve(slope=1.0, shift=0.0)
+    segmented = SegmentedCurve(by="page", whole=curve, segments={})
+    demoted = {**weights, "demotion": {"column": "page", "decay": 0.5}}
+    refused = {
+        "by a value model": ranked(by("page"), 2),
+        "by a demotion": ranked(demoted, 3),
+        "by a calibration": replace(worlds.bundle(seed=4), calibration={"click": segmented}),
+    }
+    with Catalog({"m": path}, settings=worlds.AT_ONCE, process=process) as catalog:
+        before = catalog.take("m").content
+        for found in refused.values():
+            worlds.save(found, path)
+            [reason] = catalog.reload("m").refused.values()
+            assert "its ranking reads 'page', which the version in service does not" in reason
+        assert catalog.take("m").content == before
+        worlds.save(ranked(by("tag"), 5), path)  # a feature
+        assert catalog.reload("m").refused == {}
+        catalog.set_value_model("m", "default", by("page"), by="ann")
+        worlds.save(refused["by a demotion"], path)  # requests bring it since then
+        assert catalog.reload("m").refused == {}
+    settings = CatalogSettings(gate=GateSettings(may_read_more=True))
+    shutil.rmtree(tmp_path / "bundle.values")
+    worlds.save(worlds.bundle(), path)
+    with Catalog({"m": path}, settings=settings, process=process) as catalog:
+        worlds.save(refused["by a calibration"], path)
+        assert catalog.reload("m").refused == {}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from polyrank.bundle import load_bundle
 from polyrank.errors import ConfigError
 from polyrank.serving.errors import RequestError
-from polyrank.serving.models import Catalog, CatalogSettings, GateProcess
+from polyrank.serving.models import Catalog, CatalogSettings, GateProcess, Served
 from polyrank.serving.models.sources import Source, age
 from polyrank.storage import commit_directory
 from tests.serving.models import worlds
@@ -89,6 +91,78 @@ def test_what_is_pinned_or_compared_stays_however_old(
         assert catalog.pin("m", None).version == "4"
         catalog.reload("m")
         assert catalog.status()["m"]["versions"] == ["4"]
+
+
+@pytest.mark.parametrize("how", ["pin", "promote", "shadow"])
+def test_what_is_asked_for_while_a_reload_runs_holds(
+    tmp_path: Path, bundles: list[Path], process: GateProcess, how: str
+) -> None:
+    """A reload may take a minute, and what it found at its beginning is not what is asked for."""
+    home = tmp_path / "m"
+    for name, bundle in zip("12", bundles, strict=False):
+        place(bundle, home / name)
+    inside, goes_on = threading.Event(), threading.Event()
+
+    def also(served: Served) -> None:
+        if served.version in "34":
+            inside.set()
+            goes_on.wait(60.0)
+
+    given = {"m": home}
+    with Catalog(given, settings=worlds.AT_ONCE, process=process, also=also) as catalog:
+        catalog.pin("m", "2" if how == "shadow" else None)
+        place(bundles[2], home / "3")
+        place(bundles[3], home / "4")
+        reload = threading.Thread(target=catalog.reload, args=("m",))
+        reload.start()
+        assert inside.wait(60.0)
+        if how == "pin":
+            assert catalog.pin("m", "1").version == "1"
+        else:
+            catalog.shadow("m", "1", 1.0)
+        if how == "promote":
+            catalog.promote("m")
+        goes_on.set()
+        reload.join()
+        for _ in range(2):
+            told = catalog.status()["m"]
+            assert told["serving"] == told["pinned"] == ("2" if how == "shadow" else "1")
+            assert (told["shadow"] is not None) == (how == "shadow")
+            catalog.reload("m")
+
+
+def test_a_version_that_is_not_loaded_any_more_can_be_pinned(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    home = tmp_path / "m"
+    for name, bundle in zip("123", bundles, strict=False):
+        place(bundle, home / name)
+    (home / "0").mkdir()
+    settings = CatalogSettings(keep=1)
+    with Catalog({"m": home}, settings=settings, process=process) as catalog:
+        assert catalog.status()["m"]["versions"] == ["3"]
+        for name, status, told in (("7", 404, "no version '7'"), ("0", 400, "may not serve")):
+            with pytest.raises(RequestError, match=told) as error:
+                catalog.pin("m", name)
+            assert error.value.status == status
+        assert (catalog.take("m").version, catalog.status()["m"]["pinned"]) == ("3", None)
+        assert catalog.pin("m", "1").version == "1"
+        assert catalog.take("m").content == load_bundle(bundles[0]).version
+        assert catalog.status()["m"]["pinned"] == "1"
+        catalog.reload("m")
+        assert catalog.status()["m"]["versions"] == ["1", "3"]
+        shutil.rmtree(home / "1")  # as somebody who clears old versions away
+        catalog.reload("m")
+        assert catalog.take("m").version == "1"
+        with catalog._shelves["m"]._alone(), pytest.raises(RequestError) as error:
+            catalog.pin("m", "2")
+        assert error.value.status == 409
+        blocked = home.with_name("m.values")
+        shutil.rmtree(blocked)
+        blocked.write_text("a file where a folder is wanted")
+        with pytest.raises(RequestError, match="all is as before"):
+            catalog.pin("m", "2")
+        assert catalog.status()["m"]["versions"] == ["1", "3"]
 
 
 def test_a_bad_version_is_passed_over_and_tried_again_once_it_changes(
