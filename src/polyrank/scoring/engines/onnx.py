@@ -27,6 +27,8 @@ from polyrank.scoring.export.one_user import ADDED_ROW
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
 
+_TWICE = torch.tensor([0, 0])
+
 
 class OnnxEngine:
     """The network in ONNX Runtime; what heads make of its logits, in torch.
@@ -79,9 +81,13 @@ class OnnxEngine:
         return self._reading.predict(batch, users, further=further)
 
     def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
+        rows = len(batch)
+        if rows == 1:  # of one row alone the runtime's products may take another way
+            batch = batch.take(_TWICE)
+            users = users and UserRows(batch=users.batch, row_N=users.row_N[_TWICE])
         given = feed_of(self._model, self._inputs, batch, users) | self._tables
-        feed = {name: given[name] for name in self._names}
-        return dict(zip(self._outputs, self._session.run(None, feed), strict=True))
+        found = self._session.run(None, {name: given[name] for name in self._names})
+        return {name: value[:rows] for name, value in zip(self._outputs, found, strict=True)}
 
 
 def feed_of(

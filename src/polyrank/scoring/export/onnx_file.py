@@ -68,7 +68,7 @@ def onnx_of(program: Program, metadata: Mapping[str, str]) -> onnx.ModelProto:
 
 def graph_of(model: RankingModel, inputs: Inputs) -> bytes:
     """The network that gives logits, without embedding tables, for an engine."""
-    proto = onnx_of(program_of(model, inputs, "logits"), {})
+    proto = onnx_of(program_of(model, inputs, "logits", cut=True), {})
     add_one_user(proto)
     graph: bytes = proto.SerializeToString()
     return graph

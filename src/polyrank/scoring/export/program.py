@@ -41,6 +41,7 @@ def program_of(
     *,
     half: bool = False,
     once: bool = True,
+    cut: bool = False,
 ) -> Program:
     """The program of a trained model; the numbers of rows, users and entries are free.
 
@@ -50,6 +51,7 @@ def program_of(
         gives: What it is asked for.
         half: Products in bfloat16, as in training under autocast.
         once: Whether to compute the user's side once.
+        cut: Whether to cut products where their results are cut, for a runtime that would copy.
 
     Raises:
         ConfigError: A part of the network cannot be exported.
@@ -66,7 +68,8 @@ def program_of(
             where="model",
             hint="Score with --engine eager.",
         ) from error
-    cut_products(traced)
+    if cut:
+        cut_products(traced)
     if once:
         compute_once(traced)
     return Program(program=traced, example=x, outputs=network.outputs)

@@ -131,7 +131,7 @@ def _onnx(bundle: Bundle, inputs: Inputs) -> bytes:
             where="model",
             hint="Lower `embedding_dim`, or the vocabularies by `min_frequency` or hashing.",
         )
-    program = program_of(bundle.model, inputs, "predictions")
+    program = program_of(bundle.model, inputs, "predictions", cut=True)
     proto = onnx_of(program, {"polyrank.bundle": bundle.version})
     content: bytes = proto.SerializeToString()
     return content
