@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,6 +36,7 @@ from polyrank.serving.service import Call, Done, Service, spec_in_force
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
+OK = 200
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -190,7 +192,16 @@ def _call(request: Request) -> Call:
 
 def _done(request: Request, done: Done) -> Response:
     request.scope["state"]["candidates"] = done.candidates
-    return _response(done.answer)
+    response = _response(done.answer)
+    if done.log is not None:
+        response.background = BackgroundTask(_logged, request, done.log)
+    return response
+
+
+async def _logged(request: Request, log: Callable[[], object]) -> None:
+    """What nobody was told, since it came too late or nobody was there, is not logged."""
+    if request.state.status() == OK and not request.state.gone:
+        log()
 
 
 def _response(answer: Answer, status: int = 200) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -21,20 +22,23 @@ from polyrank.errors import ConfigError, suggest
 from polyrank.fusion.off_policy import Lists, PlackettLuce, WeightJitter
 from polyrank.schema import Declared
 from polyrank.scoring import Order, drawn_from, tuned, weights_of
+from polyrank.serving.models import Catalog
 from polyrank.serving.ranking import Ranked, refusals
 
 Floats = NDArray[np.float64]
 
 
 class Exploration(Declared):
-    """How the ranking of a request is drawn: a function of the settings and the request's id."""
+    """How the ranking of a request is drawn: a function of the settings and of the draw, a name of
+    the server's own. A request's id would not do: clients choose it, and one id for all requests
+    would give all of them the same noise."""
 
     @abstractmethod
-    def order(self, order: Order, request: str) -> Order:
+    def order(self, order: Order, draw: str) -> Order:
         """What ranks the request."""
 
     @abstractmethod
-    def listed(self, ranked: Ranked, request: str) -> tuple[Ranked, Floats]:
+    def listed(self, ranked: Ranked, draw: str) -> tuple[Ranked, Floats]:
         """The list as it is shown, and (N,) the chance of each candidate at its place given those
         above it; NaN: unknown."""
 
@@ -56,11 +60,11 @@ class DrawnWeights(Exploration):
     seed: int = 0
     """Other seeds draw other weights."""
 
-    def order(self, order: Order, request: str) -> Order:
-        """With weights of the request's own."""
-        return tuned(order, self._jitter.draw(weights_of(order), request))
+    def order(self, order: Order, draw: str) -> Order:
+        """With weights of the draw's own."""
+        return tuned(order, self._jitter.draw(weights_of(order), draw))
 
-    def listed(self, ranked: Ranked, request: str) -> tuple[Ranked, Floats]:
+    def listed(self, ranked: Ranked, draw: str) -> tuple[Ranked, Floats]:
         """As the weights rank it; what other draws would have put where is not known."""
         return ranked, np.full(len(ranked.position_N), np.nan)
 
@@ -86,14 +90,14 @@ class DrawnList(Exploration):
     seed: int = 0
     """Other seeds draw other lists."""
 
-    def order(self, order: Order, request: str) -> Order:
+    def order(self, order: Order, draw: str) -> Order:
         """The same."""
         return order
 
-    def listed(self, ranked: Ranked, request: str) -> tuple[Ranked, Floats]:
+    def listed(self, ranked: Ranked, draw: str) -> tuple[Ranked, Floats]:
         """In the order of the score with noise."""
         best_N, chance_N = drawn_list(
-            ranked.scored.score_N, self.temperature, _random(self.seed, request)
+            ranked.scored.score_N, self.temperature, _random(self.seed, draw)
         )
         position_N = _places(best_N)
         order_K = best_N[: len(ranked.order_K)]
@@ -110,6 +114,7 @@ class DrawnList(Exploration):
 
 AnyExploration = Annotated[DrawnWeights | DrawnList, Field(discriminator="kind")]
 EXPLORE = "explore"
+_logger = logging.getLogger("polyrank.serving")
 Explored = Mapping[str, Mapping[str, AnyExploration]]
 """By model, then by profile."""
 
@@ -133,7 +138,7 @@ def listed(
     rank: Callable[[Order], Ranked],
     order: Order,
     exploration: Exploration | None,
-    request: str,
+    draw: str,
 ) -> Listed:
     """A request's list, drawn if it is to be.
 
@@ -141,7 +146,7 @@ def listed(
         rank: Ranks the request.
         order: By what, before anything is drawn.
         exploration: How it is drawn; null: it is not.
-        request: Its id.
+        draw: Its draw, logged as ``served_draw``.
 
     Raises:
         RequestError: As ``rank``; or weights cannot be drawn around those of the order.
@@ -149,8 +154,8 @@ def listed(
     if exploration is None:
         return Listed(ranked=rank(order), order=order)
     with refusals():
-        own = exploration.order(order, request)
-    ranked, chance_N = exploration.listed(rank(own), request)
+        own = exploration.order(order, draw)
+    ranked, chance_N = exploration.listed(rank(own), draw)
     return Listed(
         ranked=ranked,
         order=own,
@@ -207,7 +212,18 @@ def check_explored(explored: Explored, models: Collection[str], *, is_logged: bo
         )
 
 
-def _random(seed: int, request: str) -> np.random.Generator:
-    address = json.dumps([seed, request]).encode()
+def tell_of_unknown(explored: Explored, catalog: Catalog) -> None:
+    """Say which profiles are to be drawn that no model has yet: they may come by the operator, or
+    be misspelt."""
+    for model, profiles in explored.items():
+        known = catalog.take(model).profiles
+        for name in profiles:
+            if name not in known:
+                told = "%s: model %r has no profile %r so far, so nothing is drawn of it. %s"
+                _logger.warning(told, EXPLORE, model, name, suggest(name, known))
+
+
+def _random(seed: int, draw: str) -> np.random.Generator:
+    address = json.dumps([seed, draw]).encode()
     digest = hashlib.blake2b(address, digest_size=16, person=b"drawn-list").digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,26 +14,27 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from polyrank.bundle import Bundle
-from polyrank.errors import ConfigError, suggest
+from polyrank.errors import ConfigError, counted, suggest
 from polyrank.scoring import Scorer
 from polyrank.scoring.engines import Engine, EngineName, Precision, choose
 from polyrank.scoring.engines.graphs import find_graph
 from polyrank.serving.admin import MIN_TOKEN, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
-from polyrank.serving.exploring import check_explored
+from polyrank.serving.exploring import check_explored, tell_of_unknown
 from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
-from polyrank.serving.models import Catalog, EngineOf
-from polyrank.serving.predictions import PredictionLog
+from polyrank.serving.models import Catalog, EngineOf, Served
+from polyrank.serving.predictions import PredictionLog, check_logged
 from polyrank.serving.rankers import Rankers
 from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
 from polyrank.serving.settings import ServeSettings
 from polyrank.serving.telemetry import traced
 
-LOG_SECONDS = 2.0
+LOG_SECONDS = 5.0
 """For what waits to be logged, at the end."""
+_logger = logging.getLogger("polyrank.serving")
 TOKEN_VARIABLE = "POLYRANK_ADMIN_TOKEN"  # noqa: S105
 """The environment variable that holds the operators' token."""
 
@@ -63,6 +65,7 @@ def hosted(
     with ExitStack() as stack:
         catalog, rankers = _loaded(settings, metrics, stack)
         log = _log(settings, stack)
+        tell_of_unknown(settings.explore, catalog)
         workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)  # one may hang
         service = Service(
@@ -108,6 +111,11 @@ def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tupl
     def scorers() -> set[Scorer]:
         return catalog.scorers()
 
+    def admit(served: Served) -> None:
+        if settings.predictions is not None:
+            check_logged(served.scorer, served.profiles.values(), settings.predictions)
+        rankers.admit(served)
+
     linger = settings.linger_ms / 1e3
     rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
     stack.callback(rankers.close)
@@ -115,7 +123,7 @@ def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tupl
         settings.models,
         engine_of=_engine_of(settings),
         settings=settings.catalog,
-        also=rankers.admit,
+        also=admit,
     )
     stack.enter_context(catalog)
     for name in catalog.names:
@@ -127,8 +135,16 @@ def _log(settings: ServeSettings, stack: ExitStack) -> PredictionLog | None:
     if settings.predictions is None:
         return None
     log = PredictionLog(settings.predictions.folder, settings.predictions)
-    stack.callback(log.close, LOG_SECONDS)
+    stack.callback(_end, log)
     return log
+
+
+def _end(log: PredictionLog) -> None:
+    """Finish the log, or tell what that leaves out."""
+    if not log.close(LOG_SECONDS):
+        told = "the prediction log could not be finished in %g s: %s lost"
+        lost = counted(log.unfinished, "answered request")
+        _logger.warning(told, LOG_SECONDS, lost)
 
 
 def engine_for(bundle: Bundle, name: EngineName, precision: Precision, threads: int) -> Engine:

@@ -6,11 +6,13 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from time import monotonic
+from typing import Any
 
 from polyrank.scoring import Scorer
 from polyrank.serving.features import Counts, Provider, Stores
 from polyrank.serving.infer import spec_of
 from polyrank.serving.models import Served
+from polyrank.serving.predictions import types_of
 from polyrank.serving.protocol import ModelSpec
 from polyrank.serving.ranking import ModelRanker, Pass
 
@@ -21,10 +23,17 @@ LOOK_SECONDS = 1.0
 class Desk:
     """A version's ranker with what the Open Inference Protocol says of it."""
 
-    def __init__(self, ranker: ModelRanker, provider: Provider, spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        ranker: ModelRanker,
+        provider: Provider,
+        spec: ModelSpec,
+        types: Mapping[str, Any],
+    ) -> None:
         self.ranker = ranker
         self.provider = provider
         self.spec = spec
+        self.types = types
 
 
 class Rankers:
@@ -99,4 +108,4 @@ class Rankers:
             served.scorer, provider, linger=self._linger, told=lambda each: told(name, each)
         )
         weakref.finalize(ranker, provider.close)
-        return Desk(ranker, provider, spec_of(name, ranker.requests))
+        return Desk(ranker, provider, spec_of(name, ranker.requests), types_of(bundle))

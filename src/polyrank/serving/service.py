@@ -5,9 +5,11 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -43,6 +45,8 @@ class Call:
     request_id: str
     deadline: Deadline
     stages: dict[str, float]
+    draw: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What noise is drawn by: a name that no client chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Done:
 
     answer: Encoded
     candidates: int
+    log: Callable[[], object] | None = None
+    """To be called once the answer is on its way; null: it is not logged."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +116,16 @@ class Service:
         served, (shown, answer) = self._answered(taken, ask.version, call, work)
         ranked = shown.ranked
         self._tell(served, ranked)
+        log = None
         if ask.value_model is None:
             self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
-            self._log(served, shown, call)
+            log = self._logged(served, shown, call)
             if served is taken:
                 self._compare(served, ranked, call)
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
             candidates=len(ask),
+            log=log,
         )
 
     def infer(
@@ -202,7 +210,7 @@ class Service:
         def rank(order: Order) -> Ranked:
             return ranker.rank(ask, order, call.deadline, call.stages)
 
-        return listed(rank, _order(served, ask), profiles.get(ask.profile), call.request_id)
+        return listed(rank, _order(served, ask), profiles.get(ask.profile), call.draw)
 
     def _answered(
         self, taken: Served, version: str | None, call: Call, work: Callable[[Served], T]
@@ -223,15 +231,16 @@ class Service:
                 shadowing.failed(kind_of(error))
             return first, answer
 
-    def _log(self, served: Served, shown: Listed, call: Call) -> None:
-        """Log what was answered."""
+    def _logged(self, served: Served, shown: Listed, call: Call) -> Callable[[], object] | None:
+        """What logs the answer."""
         if self.predictions is None:
-            return
+            return None
         ranked = shown.ranked
         ask, predicted = ranked.ask, ranked.predicted
         tables = predicted.tables
         context = (*shown.order.columns, *served.scorer.segment_columns)
-        self.predictions.append(
+        return partial(
+            self.predictions.append,
             Answer(
                 request=call.request_id,
                 at=datetime.now(UTC),
@@ -249,8 +258,10 @@ class Service:
                 weights=weights_of(shown.order),
                 propensity_N=shown.propensity_N,
                 drawn=shown.drawn,
+                draw=None if shown.drawn is None else call.draw,
+                types=self.rankers.of(served).types,
                 degraded=tuple(f"{name}:{why}" for name, why in tables.degraded.items()),
-            )
+            ),
         )
 
     def _compare(self, served: Served, ranked: Ranked, call: Call) -> None:

@@ -41,7 +41,8 @@ class Exchange:
 
     In ``scope["state"]``, which Starlette shows as ``request.state``, the app finds ``request_id``,
     ``deadline``, ``stages`` (a dictionary of seconds by stage, to be added to) and ``gone`` (True
-    once the client has hung up), and may leave ``route`` and ``candidates``.
+    once the client has hung up) and ``status`` (a function: that of the answer on its way, 0 before
+    it is), and may leave ``route`` and ``candidates``.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Exchange:
         self.state: dict[str, Any] = self.scope.setdefault("state", {})
         self.stages: dict[str, float] = {}
         self.state |= {"request_id": self.request_id, "stages": self.stages, "gone": False}
+        self.state["status"] = lambda: self.answer.status
 
     def _gzip_from(self) -> int | None:
         accepted = accepts_gzip(self.headers.get(b"accept-encoding", b""))

@@ -33,8 +33,9 @@
 """
 
 from polyrank.serving.predictions.answer import Answer, is_sampled
-from polyrank.serving.predictions.columns import input_columns
+from polyrank.serving.predictions.columns import check_logged, input_columns
 from polyrank.serving.predictions.counts import Counted
+from polyrank.serving.predictions.declared import types_of
 from polyrank.serving.predictions.log import PredictionLog
 from polyrank.serving.predictions.settings import PredictionLogSettings
 
@@ -43,6 +44,8 @@ __all__ = [
     "Counted",
     "PredictionLog",
     "PredictionLogSettings",
+    "check_logged",
     "input_columns",
     "is_sampled",
+    "types_of",
 ]

@@ -57,6 +57,10 @@ class Answer:
     drawn; null: 1, nothing was drawn."""
     drawn: str | None = None
     """What the ranking was drawn from, as JSON; null: nothing was drawn."""
+    draw: str | None = None
+    """The server's name of the draw, which the noise is a function of; null as ``drawn``."""
+    types: Mapping[str, Any] = field(default_factory=dict)
+    """By column the Arrow type it is logged in (``types_of``); others as they are given."""
     degraded: tuple[str, ...] = ()
     """What was not as it should be, such as ``features:timeout``."""
 

@@ -6,7 +6,7 @@ was answered (``predicted_<task>``, ``score``, ``weight_<name>``) and how (``ser
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from polyrank.data.arrays import plain
 from polyrank.data.roles import context_uses
-from polyrank.errors import ConfigError
+from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema
-from polyrank.scoring import PREFIX, SCORE
+from polyrank.scoring import PREFIX, SCORE, Order, Scorer
 from polyrank.scoring.labels import SERVED
 from polyrank.scoring.off_policy_log import DRAWN, DRAWN_FROM
 from polyrank.scoring.shown import SHOWN
@@ -33,6 +33,7 @@ PROFILE = "served_profile"
 DEGRADED = "served_degraded"
 CHANCE = "served_propensity"
 SHARE = "served_sample"
+DRAW = "served_draw"
 _SERVED = (
     REQUEST,
     AT,
@@ -46,6 +47,7 @@ _SERVED = (
     DRAWN_FROM,
     CHANCE,
     SHARE,
+    DRAW,
 )
 
 
@@ -66,7 +68,8 @@ def input_columns(
         asked = settings.features
         for name in asked:
             if name not in known:
-                raise ConfigError(f"{name!r} is no feature's column", where="features")
+                told = f"{name!r} is no feature's column"
+                raise ConfigError(told, where="predictions.features", hint=suggest(name, known))
     sides = (side.on for side in schema.tables)
     keys = schema.keys.named().values()
     found = tuple(dict.fromkeys([*keys, *sides, *context, *asked]))
@@ -82,11 +85,22 @@ def input_columns(
     return tuple(name for name in found if name not in labels)
 
 
+def check_logged(scorer: Scorer, orders: Iterable[Order], settings: PredictionLogSettings) -> None:
+    """Refuse what could never be logged, before a request is answered.
+
+    Raises:
+        ConfigError: As ``input_columns``.
+    """
+    context = [*scorer.segment_columns, *(name for order in orders for name in order.columns)]
+    input_columns(scorer.bundle.schema, settings, context)
+
+
 def rows_of(answer: Answer, settings: PredictionLogSettings) -> pa.Table:
     """The rows of one request, in the given order.
 
     Raises:
         ConfigError: As ``input_columns``.
+        pa.ArrowException: A column is of another kind than ``types`` says.
         ValueError: Parts of the answer are of different lengths.
     """
     columns = dict(_columns(answer, settings))
@@ -123,6 +137,7 @@ def _columns(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[
     yield DRAWN_FROM, _repeated(answer.drawn, pa.large_string(), num_rows)
     yield CHANCE, _floats(answer.propensity_N, num_rows)
     yield SHARE, _repeated(settings.sample, pa.float64(), num_rows)
+    yield DRAW, _repeated(answer.draw, pa.large_string(), num_rows)
 
 
 def _inputs(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[str, Any]]:
@@ -143,9 +158,23 @@ def _inputs(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[s
         elif name == keys.position:
             yield name, pa.nulls(num_rows, pa.int64())
         elif name in given.column_names:
-            yield name, plain(given[name])
+            yield name, _typed(plain(given[name]), answer, name)
         else:
-            yield name, known.get(name, pa.nulls(num_rows))
+            yield name, _typed(known.get(name, pa.nulls(num_rows)), answer, name)
+
+
+def _typed(values: Any, answer: Answer, name: str) -> Any:
+    """In the type the bundle knows; context, which is compared as text, as text.
+
+    Raises:
+        pa.ArrowException: Of another kind.
+    """
+    keys = answer.schema.keys
+    ours = name in (keys.time, keys.weight)
+    dtype = answer.types.get(name)
+    if dtype is None and answer.types and name in answer.context and not ours:
+        dtype = pa.large_string()
+    return values if dtype is None else values.cast(dtype)
 
 
 def _floats(value_N: Any, num_rows: int = 0, missing: float | None = None) -> Any:

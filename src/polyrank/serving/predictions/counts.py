@@ -19,8 +19,8 @@ class Counted:
     lost: int = 0
     """Since the disk refused."""
     unfit: int = 0
-    """Since their columns could not be logged: a name that the log itself uses, or a type unlike
-    that of the same column before."""
+    """Since their columns could not be logged: a type unlike the one the bundle knows, or numbers
+    that no type of the open file holds."""
     waiting: int = 0
     files: int = 0
     """Files that were finished."""

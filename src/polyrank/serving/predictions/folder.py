@@ -39,9 +39,9 @@ class Folder:
     def add(self, table: pa.Table) -> None:
         """The rows of one request."""
         schema = widened(self._known, table.schema)
-        if schema is None:
-            self._counts.add(unfit=1)
-            return
+        if schema is None:  # of other types: a file of its own, which ends what is open
+            schema = widened(pa.schema([]), table.schema)
+            assert schema is not None, "nothing stands against it"
         if schema != self._known:
             self.finish()
             self._known = schema
@@ -60,6 +60,11 @@ class Folder:
         self._held_bytes += self._held[-1].nbytes
         if self._held_bytes >= min(BUFFER_BYTES, self._settings.file_bytes):
             self._write(whole=False)
+
+    @property
+    def num_open(self) -> int:
+        """Requests that are in no file yet."""
+        return self._requests
 
     def seconds_left(self) -> float | None:
         """Until ``finish_due`` has something to do; null: no row is open."""

@@ -65,6 +65,11 @@ class PredictionLog:
         """What became of the requests so far."""
         return self._counts.read(len(self._waiting))
 
+    @property
+    def unfinished(self) -> int:
+        """Requests that were taken and are in no file yet, but for the one in hand."""
+        return len(self._waiting) + sum(each.num_open for each in list(self._folders.values()))
+
     def close(self, timeout: float | None = None) -> bool:
         """Take no more, write what waits, and finish the open files.
 
