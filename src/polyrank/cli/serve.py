@@ -33,7 +33,7 @@ def serve(
         typer.Option(help="What computes; auto: ONNX Runtime where the network is ready for it."),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
+        Literal["fp32", "bf16", "int8", "int8_tables"] | None,
         typer.Option(help="Less than fp32 is faster, and ranks a little otherwise."),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of one pass of the model.")] = None,
