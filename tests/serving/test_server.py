@@ -271,6 +271,14 @@ def test_lists_and_vectors_are_tensors(server: Server) -> None:
     assert "item_tags.lengths" in refused["error"]
 
 
+def test_a_timeout_of_the_request_holds(server: Server) -> None:
+    """In microseconds; 0 is none."""
+    ids = {"name": "item_id", "datatype": "INT64", "shape": [1], "data": [3]}
+    for timeout, status in ((0, 200), (60_000_000, 200), (1, 504)):
+        body = {"inputs": [ids], "parameters": {"timeout": timeout}}
+        server.ask("POST", "/v2/models/feed/infer", body, status)
+
+
 WRAPS = [2**62] * 4
 """Lengths whose sum is 0 in 64 bits."""
 

@@ -78,8 +78,11 @@ def test_a_store_that_is_down_is_told_and_comes_back(bundle: Path, redis: RedisP
         down = server.rank(body(0, 12))
         assert down["degraded"] == {"items": "down"}
         assert np.isfinite(list(scores(down).values())).all()
+        ids = {"name": "item_id", "datatype": "INT64", "shape": [1], "data": [3]}
+        told = server.client.post("/v2/models/feed/infer", json={"inputs": [ids]}).json()
+        assert told["parameters"] == {"degraded": "items:down"}
         text = server.client.get("/metrics").text
-        assert 'polyrank_degraded_requests_total{model="feed",table="items"}' in text
+        assert 'polyrank_degraded_requests_total{model="feed",table="items"} 2.0' in text
         redis.start()
         fill(store_settings(given), wanted)
         for _ in range(200):

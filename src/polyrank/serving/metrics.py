@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from polyrank.schema import Binary
 from polyrank.serving.http import Finished
 from polyrank.serving.models import Served
-from polyrank.serving.ranking import Pass
+from polyrank.serving.ranking import Pass, Wanting
 
 PREFIX = "polyrank_"
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -83,19 +83,13 @@ class Metrics:
             if isinstance(served.bundle.schema.task(task), Binary):
                 self._positives.labels(served.model, task).inc(float(value_N.sum()))
 
-    def wanting(
-        self,
-        model: str,
-        missing: Iterable[str],
-        unknown: Mapping[str, int],
-        degraded: Iterable[str],
-    ) -> None:
+    def wanting(self, model: str, wanting: Wanting) -> None:
         """Count what a request lacked."""
-        for column in missing:
+        for column in wanting.missing:
             self._missing.labels(model, column).inc()
-        for table, count in unknown.items():
+        for table, count in wanting.unknown.items():
             self._unknown.labels(model, table).inc(count)
-        for table in degraded:
+        for table in wanting.degraded:
             self._degraded.labels(model, table).inc()
 
     def serving(self, versions: Mapping[str, Served]) -> None:

@@ -30,7 +30,7 @@ from polyrank.serving.predictions import Answer, PredictionLog
 from polyrank.serving.protocol import Answer as Encoded
 from polyrank.serving.protocol import ModelSpec, infer_answer, parse_request
 from polyrank.serving.rankers import Desk, Rankers
-from polyrank.serving.ranking import Ask, Ranked, answer_of, parse, refusals, timed
+from polyrank.serving.ranking import Ask, PredictedRows, Ranked, answer_of, parse, refusals, timed
 from polyrank.serving.recent import Recent
 
 COMPARE_SECONDS = 10.0
@@ -62,7 +62,7 @@ class Done:
 @dataclass(frozen=True)
 class _Inferred:
     done: Done
-    predictions: Mapping[str, NDArray[np.float64]]
+    rows: PredictedRows
 
 
 class Service:
@@ -142,7 +142,8 @@ class Service:
             return self._inferred(by, body, header_length, call)
 
         served, found = self._answered(taken, version, call, work)
-        self.metrics.predicted(served, found.predictions)
+        self.metrics.predicted(served, found.rows.predictions)
+        self.metrics.wanting(served.model, found.rows.wanting)
         return found.done
 
     def _inferred(
@@ -157,13 +158,18 @@ class Service:
             rows = table_of(asked)
         scored = SCORE in {each.name for each in asked.outputs}
         context = order.columns if scored else ()
-        predictions, columns = desk.ranker.predict_rows(rows, context, call.deadline, call.stages)
-        outputs: dict[str, NDArray[Any]] = dict(predictions)
+        deadline = call.deadline
+        if timeout := asked.parameters.get("timeout"):
+            deadline = deadline.tightened(float(timeout) * 1e-6)
+        found = desk.ranker.predict_rows(rows, context, deadline, call.stages)
+        outputs: dict[str, NDArray[Any]] = dict(found.predictions)
         if scored and SCORE not in outputs:
-            outputs[SCORE] = _scores(order, predictions, columns)
+            outputs[SCORE] = _scores(order, found.predictions, found.columns)
+        degraded = ",".join(f"{name}:{why}" for name, why in found.wanting.degraded.items())
+        told = {"degraded": degraded} if degraded else {}
         with timed(call.stages, "answer"):
-            answer = infer_answer(spec, asked, outputs, version=served.version)
-        return _Inferred(Done(answer=answer, candidates=asked.sizes.get(ROWS, 0)), predictions)
+            answer = infer_answer(spec, asked, outputs, version=served.version, parameters=told)
+        return _Inferred(Done(answer=answer, candidates=asked.sizes.get(ROWS, 0)), found)
 
     def desk(self, model: str, version: str | None = None) -> tuple[Served, Desk]:
         """A version and what ranks by it.
@@ -199,9 +205,8 @@ class Service:
 
     def _tell(self, served: Served, ranked: Ranked) -> None:
         """Count what was answered."""
-        tables = ranked.predicted.tables
         self.metrics.predicted(served, ranked.predicted.predictions)
-        self.metrics.wanting(served.model, tables.missing, tables.unknown, tables.degraded)
+        self.metrics.wanting(served.model, ranked.predicted.tables.wanting)
 
     def _ranked(self, served: Served, ask: Ask, call: Call) -> Listed:
         ranker = self.rankers.of(served).ranker
@@ -260,7 +265,7 @@ class Service:
                 drawn=shown.drawn,
                 draw=None if shown.drawn is None else call.draw,
                 types=self.rankers.of(served).types,
-                degraded=tuple(f"{name}:{why}" for name, why in tables.degraded.items()),
+                degraded=tuple(f"{name}:{why}" for name, why in tables.wanting.degraded.items()),
             ),
         )
 

@@ -15,6 +15,7 @@ from polyrank.model import ModelConfig, RankingModel, Towers
 from polyrank.schema import Binary, Categorical, Feature, Keys, Schema, SideTable
 from polyrank.scoring import Order, Scorer
 from polyrank.serving.deadline import Deadline
+from polyrank.serving.errors import RequestError
 from polyrank.serving.features import Provider
 from polyrank.serving.ranking import ModelRanker, parse
 from polyrank.sharing import MMoE
@@ -69,7 +70,7 @@ def ranked(bundle: Bundle, body: Mapping[str, Any]) -> tuple[list[float], tuple[
     provider = Provider.open(bundle.schema, bundle.tables, {})
     ask = parse(json.dumps(body).encode())
     found = ModelRanker(scorer, provider).rank(ask, Order.of(bundle), Deadline.never(), {})
-    return found.scored.score_N.tolist(), found.predicted.tables.missing
+    return found.scored.score_N.tolist(), found.predicted.tables.wanting.missing
 
 
 def offline(bundle: Bundle, rows: Mapping[str, Any]) -> list[float]:
@@ -107,9 +108,25 @@ def test_any_side_is_scored_as_offline(case: str) -> None:
 
 def test_an_id_among_features_is_of_that_candidate_alone() -> None:
     bundle = made((AUTHOR, FAME, one("iid", "item"), HOUR), ("items", "authors"), KEYS)
-    part = [3, {"features": {"iid": 4}}, 9, {"id": 7, "features": {"author": "a0", "iid": 3}}]
+    part = [3, {"features": {"iid": 4}}, 9, {"features": {"author": "a0", "iid": 3}}]
     rows = {**WHOLE, "author": ["a3", "a0", "a1", "a0"]}
     assert ranked(bundle, {**BY_ID, "candidates": part}) == (offline(bundle, rows), ())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"candidates": [{"id": 7, "features": {"iid": 3}}, 4]},
+        {"context": {"hour": 2, "iid": 3}},
+        {"user": {"id": 5, "features": {"uid": 6}}},
+        {"context": {"hour": 2, "uid": 6}},
+    ],
+)
+def test_an_id_that_stands_twice_is_refused(odd: Mapping[str, Any]) -> None:
+    bundle = made((AUTHOR, one("iid", "item"), one("uid", "user"), HOUR), ("items",), KEYS)
+    with pytest.raises(RequestError, match=r"'.id' is given beside .* leave one out") as told:
+        ranked(bundle, {**BY_ID, **odd})
+    assert told.value.status == 400
 
 
 def test_candidates_of_which_nothing_is_read_are_scored_alike() -> None:

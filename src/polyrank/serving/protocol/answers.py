@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ class Answer:
 
 
 def infer_answer(
-    spec: ModelSpec, request: InferRequest, outputs: Mapping[str, Array], *, version: str
+    spec: ModelSpec,
+    request: InferRequest,
+    outputs: Mapping[str, Array],
+    *,
+    version: str,
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer:
     """The answer to ``request``: what it asked for, in its order, with its id.
 
@@ -40,6 +46,7 @@ def infer_answer(
         outputs: At least what was asked for, of the declared type and shape, with the request's
             sizes in the named dimensions; BYTES as an object array of str or bytes.
         version: The version that answers, whole.
+        parameters: What the answer says of itself.
 
     Raises:
         RequestError: 500 where an output is not finite.
@@ -59,6 +66,8 @@ def infer_answer(
     document: dict[str, Any] = {"model_name": spec.name, "model_version": version}
     if request.id is not None:
         document["id"] = request.id
+    if parameters:
+        document["parameters"] = dict(parameters)
     head = dumps({**document, "outputs": entries})
     if not parts:
         return Answer(head, {"Content-Type": JSON})

@@ -9,8 +9,15 @@
 from polyrank.serving.ranking.answer import answer_of
 from polyrank.serving.ranking.ask import MAX_CANDIDATES, Ask, Id, parse
 from polyrank.serving.ranking.batcher import Batcher, Pass
-from polyrank.serving.ranking.ranker import ModelRanker, Predicted, Ranked, refusals, timed
-from polyrank.serving.ranking.tables import Provider, TableMaker, Tables
+from polyrank.serving.ranking.ranker import (
+    ModelRanker,
+    Predicted,
+    PredictedRows,
+    Ranked,
+    refusals,
+    timed,
+)
+from polyrank.serving.ranking.tables import Provider, TableMaker, Tables, Wanting
 
 __all__ = [
     "MAX_CANDIDATES",
@@ -20,10 +27,12 @@ __all__ = [
     "ModelRanker",
     "Pass",
     "Predicted",
+    "PredictedRows",
     "Provider",
     "Ranked",
     "TableMaker",
     "Tables",
+    "Wanting",
     "answer_of",
     "parse",
     "refusals",

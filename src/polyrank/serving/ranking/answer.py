@@ -35,6 +35,7 @@ def answer_of(
         RequestError: 500, a prediction is not finite.
     """
     ask, tables = ranked.ask, ranked.predicted.tables
+    wanting = tables.wanting
     told: dict[str, Any] = {
         "request_id": request_id,
         "model": served.model,
@@ -43,9 +44,9 @@ def answer_of(
         "candidates": Fragment(_candidates(ranked)),
     }
     beside = {
-        "degraded": dict(tables.degraded),
-        "unknown": {name: count for name, count in tables.unknown.items() if count},
-        "missing": list(tables.missing),
+        "degraded": dict(wanting.degraded),
+        "unknown": {name: count for name, count in wanting.unknown.items() if count},
+        "missing": list(wanting.missing),
         "ignored": list(tables.ignored),
     }
     return dumps(told | {name: value for name, value in beside.items() if value})

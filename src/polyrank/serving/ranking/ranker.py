@@ -23,7 +23,7 @@ from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
 from polyrank.serving.ranking.ask import Ask
 from polyrank.serving.ranking.batcher import Batcher, Pass, untold
-from polyrank.serving.ranking.tables import Provider, TableMaker, Tables
+from polyrank.serving.ranking.tables import Provider, TableMaker, Tables, Wanting
 
 Stages = dict[str, float]
 """Seconds by stage."""
@@ -37,6 +37,17 @@ class Predicted:
     asked: Asked
     predictions: Predictions
     """(N,) by task, calibrated, in the label's unit."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictedRows:
+    """What is known of rows of which each brings its own user."""
+
+    predictions: Predictions
+    """(N,) by task, calibrated, in the label's unit."""
+    columns: Mapping[str, NDArray[Any]]
+    """(N,) by name: what calibration and value model read beside."""
+    wanting: Wanting
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +166,7 @@ class ModelRanker:
 
     def predict_rows(
         self, rows: pa.Table, context: Sequence[str], deadline: Deadline, stages: Stages
-    ) -> tuple[Predictions, Mapping[str, NDArray[Any]]]:
+    ) -> PredictedRows:
         """Predict every task for rows of which each brings its own user.
 
         Args:
@@ -164,18 +175,16 @@ class ModelRanker:
             deadline: As in ``rank``.
             stages: As in ``rank``.
 
-        Returns:
-            (N,) by task, and what calibration and value model read beside.
-
         Raises:
             RequestError: As ``rank``.
         """
         with timed(stages, "features"), refusals():
-            rows = self._tables.complete_rows(rows, deadline)
+            rows, wanting = self._tables.complete_rows(rows, deadline)
         with timed(stages, "encode"), refusals():
             asked = self.requests.encode_rows(rows, context)
         with timed(stages, "model"):
-            return self._batcher.predict(asked, deadline), asked.columns
+            predictions = self._batcher.predict(asked, deadline)
+        return PredictedRows(predictions=predictions, columns=asked.columns, wanting=wanting)
 
 
 @contextmanager

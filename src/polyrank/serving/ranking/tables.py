@@ -92,6 +92,18 @@ class Half:
         return there.union(self.given.column_names)
 
 
+@dataclass(frozen=True)
+class Wanting:
+    """What was wanting in a request."""
+
+    missing: tuple[str, ...]
+    """Columns that the model reads and nobody gave: null for all."""
+    unknown: Mapping[str, int]
+    """By side table, how many of the ids it has no row of."""
+    degraded: Mapping[str, str]
+    """By side table that gave defaults: why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tables:
     """A request as two tables, and what was wanting in it."""
@@ -99,14 +111,9 @@ class Tables:
     halves: tuple[Half, Half]
     """Of the user one row, of nothing where the rows bring the user's columns; N rows."""
     provider: Provider
-    missing: tuple[str, ...]
-    """Columns that the model reads and nobody gave: null for all."""
+    wanting: Wanting
     ignored: tuple[str, ...]
     """Columns that were given and that nothing reads."""
-    unknown: Mapping[str, int]
-    """By side table, how many of the ids it has no row of."""
-    degraded: Mapping[str, str]
-    """By side table that gave defaults: why."""
     parted: bool
     """Whether the user's columns stand apart in ``user``."""
 
@@ -182,6 +189,7 @@ class TableMaker:
             RequestError: 400, values make no column, or a feature of the user stands with the
                 candidates or the other way round.
         """
+        self._refuse_two_ids(ask)
         wanted = {*self._user_columns, *self._row_columns, *context, *self._joined}
         given, rows, partly = self._given(ask, wanted)
         found = _Found(deadline, frozenset((*context, *self._joined, *partly)), self._ready)
@@ -194,17 +202,28 @@ class TableMaker:
         return Tables(
             halves=(user, half),
             provider=self._provider,
-            missing=(*missing, *lacking),
+            wanting=Wanting((*missing, *lacking), found.unknown, found.degraded),
             ignored=tuple(sorted(brought - wanted)),
-            unknown=found.unknown,
-            degraded=found.degraded,
             parted=self._parted,
         )
 
-    def complete_rows(self, rows: pa.Table, deadline: Deadline) -> pa.Table:
+    def complete_rows(self, rows: pa.Table, deadline: Deadline) -> tuple[pa.Table, Wanting]:
         """Rows of which each brings its own user, with all that stores know of their ids."""
-        half = self._complete(Half(rows, {}), tuple(self._on), _Found(deadline))
-        return _with_nulls(half, (*self._user_columns, *self._row_columns))[0].given
+        found = _Found(deadline)
+        half = self._complete(Half(rows, {}), tuple(self._on), found)
+        half, missing = _with_nulls(half, (*self._user_columns, *self._row_columns))
+        return half.given, Wanting(tuple(missing), found.unknown, found.degraded)
+
+    def _refuse_two_ids(self, ask: Ask) -> None:
+        """An id in its place and one among features: whose would the answer be?"""
+        shared = {*ask.context, *ask.user_features}
+        if self._user_key in shared and ask.user is not None:
+            raise RequestError(400, f"{self._user_key!a} is given beside `user.id`: leave one out")
+        key, flags = self._item_key, [self._item_key in shared] * len(ask)
+        if key is not None and key in ask.item_features:
+            flags = [*ask.given.get(key, [True] * len(ask))]
+        if any(flag and item is not None for flag, item in zip(flags, ask.items, strict=True)):
+            raise RequestError(400, f"{key!a} is given beside a candidate's id: leave one out")
 
     def _given(
         self, ask: Ask, wanted: Collection[str]
