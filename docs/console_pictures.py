@@ -46,7 +46,9 @@ def bodies(bundle: Path, log: Path) -> list[dict[str, Any]]:
             [c for c, side in columns.items() if (side == "user") is u] for u in (True, False)
         ]
         of_user, of_row = by_side
-        entries = [{"id": row[item], "features": {c: row[c] for c in of_row}} for row in rows]
+        entries = [
+            {"id": row[item], "features": {c: row[c] for c in of_row if c != item}} for row in rows
+        ]
         user = {"features": {c: rows[0][c] for c in of_user}}
         found.append({"user": user, "candidates": entries})
     return found

@@ -43,12 +43,12 @@ def _body(
     of_row: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """By features: an id alone would say nothing where no store knows it."""
+    """By features, the item aside: an id alone would say nothing where no store knows it."""
     item = served.bundle.schema.keys.item
     candidates = [
         {
             "id": _plain(row.get(str(item), place)),
-            "features": {name: _plain(row.get(name)) for name in of_row},
+            "features": {name: _plain(row.get(name)) for name in of_row if name != item},
         }
         for place, row in enumerate(rows, start=1)
     ]

@@ -142,7 +142,9 @@ def test_ids_that_a_double_cannot_hold_stay_themselves(browser: Browser, server:
     long = [2**62 + 1, 2**62 + 3]
     body = {
         "user": {"features": {"user_history": long}},
-        "candidates": [{"id": number, "features": {"item_id": number}} for number in long],
+        "candidates": [
+            {"id": number, "features": {"hour": place}} for place, number in enumerate(long)
+        ],
     }
     with shown(browser, server) as (page, said):
         sent: list[str] = []
