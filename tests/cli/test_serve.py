@@ -59,6 +59,8 @@ def test_it_serves_until_sigterm_and_ends_well(bundle: Path, tmp_path: Path) -> 
     [
         ([], "no model is to be served"),
         (["a={bundle}", "a={bundle}"], "two models are called 'a'"),
+        (["runs/lr=0.1/bundle"], "runs/lr=0.1/bundle: 'lr=0.1' cannot be a model's name"),
+        (["./lr=1/no_such"], "lr=1/no_such: is no folder"),
         (["no-such-folder"], "is no folder"),
         (["a=b=c", "--port", "70000"], "port"),
         (["{bundle}", "--features", "users=redis://x"], "declares no side table 'users'"),

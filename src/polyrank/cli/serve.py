@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,16 +151,24 @@ def _settings(
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:
-    """Each model's name and path; without a name it is the folder's, or that of the run's."""
+    """Each model's name and path; without a name it is the folder's, or that of the run's.
+
+    What stands before an equals sign is a name unless it holds a slash: paths may have such signs.
+    """
     from polyrank.errors import ConfigError
+    from polyrank.schema.refusal import NAME_PATTERN
 
     found: dict[str, str] = {}
     for text in models:
         name, equals, path = text.partition("=")
-        if not equals:
+        if not equals or "/" in name:
             folder = Path(text).absolute()
             name = folder.parent.name if folder.name == "bundle" else folder.name
             path = text
+            if not re.fullmatch(NAME_PATTERN, name):
+                raise ConfigError(
+                    f"{name!r} cannot be a model's name", where=text, hint="Write NAME=PATH."
+                )
         if name in found:
             raise ConfigError(
                 f"two models are called {name!r}", where=text, hint="Write NAME=PATH for one."
