@@ -99,6 +99,10 @@ def test_a_request_becomes_rows_of_an_impression_log(tmp_path: Path) -> None:
         "served_value_version": 3,
         "served_profile": "home",
         "served_degraded": "features:timeout,engine",
+        "served_drawn": None,
+        "served_draw": None,
+        "served_propensity": None,
+        "served_sample": 1.0,
     }
     assert table["time_ms"].to_pylist() == [one.at] * 2, "the server's clock, as none was given"
     assert table["weight_click"].to_pylist() == [4.0, 4.0]
@@ -240,9 +244,15 @@ def test_clients_that_write_numbers_in_several_ways_share_a_column(tmp_path: Pat
     table, counts = logged(tmp_path, *answers, features=("hour",))
     assert table["hour"].to_pylist() == [None, 3, 2.5, 4, None]
     assert counts.files == 3, "null, then int, then float; never back"
-    odd = [answer(rows=one_row(hour=hour), predictions={}) for hour in ([2.5], ["x"], [2**60])]
-    table, counts = logged(tmp_path / "odd", *odd, features=("hour",))
-    assert (table["hour"].to_pylist(), counts.unfit) == ([2.5], 2)
+    odd = [answer(rows=one_row(hour=hour), predictions={}) for hour in ([2.5], [2**60], ["x"], [3])]
+    log = PredictionLog(tmp_path / "odd", PredictionLogSettings(features=("hour",)))
+    assert all(log.append(one) for one in odd)
+    log.close()
+    hours = [
+        pq.read_table(path)["hour"][0].as_py() for path in sorted(log.folder_of("feed").iterdir())
+    ]
+    assert sorted(hours, key=str) == [2.5, 3, "x"], "another type ends a file, and not the log"
+    assert log.counts().unfit == 1, "2^60 is no float"
 
 
 def test_an_answer_whose_parts_do_not_fit_is_counted(tmp_path: Path) -> None:
