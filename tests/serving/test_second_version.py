@@ -50,6 +50,11 @@ def compared(server: Server, least: int) -> Any:
     raise AssertionError("nothing was compared")
 
 
+def test_what_a_model_says_of_itself_names_all_versions(server: Server) -> None:
+    assert server.ask("GET", "/v2/models/feed")["versions"] == ["1", "2"]
+    assert server.ask("GET", "/v2/models/feed/versions/2")["versions"] == ["2"]
+
+
 def test_a_shadow_is_compared_and_answers_nothing(server: Server) -> None:
     asked = {"version": "2", "share": 1.0}
     server.change("PUT", "/v1/models/feed/shadow", asked)

@@ -94,7 +94,8 @@ class Api:
         """What a model takes and gives."""
         name, version = _named(request)
         served, desk = await self._computed(self._service.desk, name, version)
-        return _response(model_answer(spec_in_force(served, desk), [served.version]))
+        versions = [served.version] if version else self._service.catalog.versions(name)
+        return _response(model_answer(spec_in_force(served, desk), versions))
 
     async def model_ready(self, request: Request) -> Response:
         """Whether a model can answer."""
@@ -163,7 +164,7 @@ def build_app(
     """
     routes = Api(service, readiness, workers).routes()
     routes += [] if admin is None else admin.routes()
-    return Starlette(
+    app = Starlette(
         routes=[*routes, *further],
         exception_handlers={
             HTTPException: _http_error,
@@ -171,6 +172,8 @@ def build_app(
             Exception: _bug,
         },
     )
+    app.router.redirect_slashes = False  # a redirection loses the body of a POST
+    return app
 
 
 def _route(path: str, handler: Handler, method: str = "GET") -> Route:

@@ -106,6 +106,15 @@ class Catalog:
         """
         return self._shelf(model).serving().take(version, request_id)
 
+    def versions(self, model: str) -> list[str]:
+        """Those of a model that are loaded, the one that answers first.
+
+        Raises:
+            RequestError: 404, there is no such model; 503, it is not loaded yet.
+        """
+        line = self._shelf(model).serving()
+        return sorted(line.versions, key=lambda version: version != line.default)
+
     def ready(self, model: str | None = None) -> bool:
         """Whether a model, or every one, can be taken."""
         shelves = self._shelves.values() if model is None else [self._shelf(model)]
