@@ -26,7 +26,9 @@ def rows(item: object, tags: object) -> pa.Table:
 
 def test_what_needs_no_cast_is_handed_on_as_a_cast_would() -> None:
     given = pa.array([["a", None], None, []], pa.large_list(pa.large_string()))
-    user, found = AskedRows(SCHEMA).read(USER, rows(pa.array(["x", "none", None]), given))
+    user, found = AskedRows(SCHEMA).read(
+        USER, rows(pa.array(["x", "none", None], pa.large_string()), given)
+    )
     assert user.schema.types == [pa.float64()]
     assert found.to_pydict() == {"item": ["x", None, None], "tags": [["a", None], None, []]}
     assert found.schema.types == [pa.large_string(), pa.large_list(pa.large_string())]
