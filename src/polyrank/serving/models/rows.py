@@ -18,6 +18,7 @@ import torch
 from polyrank.bundle import Bundle
 from polyrank.errors import ArtefactError, DataError
 from polyrank.scoring import PREFIX, Order, Scorer
+from polyrank.scoring.engines import graphs
 from polyrank.serving.models.engine import EngineOf, eager
 from polyrank.serving.models.served import engine_name
 from polyrank.storage import FileSource, arrays_writer, commit_directory, jsonio, open_committed
@@ -51,8 +52,9 @@ def label_of(content: str) -> str:
 
 
 def capability() -> str:
-    """The instruction set that torch uses: with another one, other bits are right."""
-    return torch.backends.cpu.get_cpu_capability()
+    """The instruction set that torch uses and the form of exported graphs: with others, other bits
+    are right."""
+    return f"{torch.backends.cpu.get_cpu_capability()}, graphs {graphs.FORMAT_VERSION}"
 
 
 def predicted(scorer: Scorer, rows: pa.Table) -> Predictions:
