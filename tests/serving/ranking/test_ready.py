@@ -151,6 +151,11 @@ def some(values: Mapping[str, Sequence[Any]]) -> st.SearchStrategy[dict[str, Any
     )
 
 
+def entry(item: Any, features: Mapping[str, Any], *, both_ids: bool) -> dict[str, Any]:
+    """A candidate, whose id stands in one place or, to be refused, in two."""
+    return {"id": None if "item_id" in features and not both_ids else item, "features": features}
+
+
 @st.composite
 def bodies(draw: st.DrawFn, *, wrong: bool) -> dict[str, Any]:
     """A request; all candidates bring a column, or some do."""
@@ -162,7 +167,7 @@ def bodies(draw: st.DrawFn, *, wrong: bool) -> dict[str, Any]:
         same = draw(brought)
         own = [draw(st.none() | brought) for _ in items]
         candidates = [
-            item if mine is None else {"id": item, "features": same | mine}
+            item if mine is None else entry(item, same | mine, both_ids=wrong)
             for item, mine in zip(items, own, strict=True)
         ]
     of_user = some({**OF_USER, **{name: more[name] for name in more if name not in OF_ITEM}})
