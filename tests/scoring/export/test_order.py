@@ -1,7 +1,7 @@
 """Every architecture under every head, with lists: what torch predicts, in the order it gives.
 
-T21: predictions within 1e-6 of the task's largest, or 1, and two rows change places only where they
-lie less than 2 ULP of float32 apart.
+T21: probabilities within 1e-6, other predictions within what an export may differ by, and two rows
+change places only where they lie less than 2 ULP of float32 apart.
 
 Shapes: N rows.
 """
@@ -26,6 +26,7 @@ from polyrank.scoring.export.made_up import made_up
 from polyrank.scoring.export.network import Inputs
 from polyrank.scoring.export.onnx_file import onnx_of
 from polyrank.scoring.export.program import program_of
+from polyrank.scoring.export.write import TOLERANCE
 from tests.contract.test_sharings_contract import CASES, config_of
 from tests.contract.test_sharings_with_heads import TASKS as HEAD_TASKS
 
@@ -114,8 +115,9 @@ def check(case: str, *, every_head: bool) -> None:
     for task, found in zip(program.outputs, session.run(list(program.outputs), feed), strict=True):
         reference = want[task]
         assert len(np.unique(reference)) > 9, task
-        apart = np.abs(found - reference).max() / max(1.0, np.abs(reference).max())
-        assert apart <= CLOSE, (task, apart)
+        largest = max(1.0, float(np.abs(reference).max()))
+        apart = float(np.abs(found - reference).max()) / largest
+        assert apart <= (CLOSE if largest == 1.0 else TOLERANCE), (task, apart)
         assert inverted_ulp(reference, found) < ULP, task
 
 
