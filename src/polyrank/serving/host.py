@@ -31,6 +31,7 @@ from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
 from polyrank.serving.settings import ServeSettings
 from polyrank.serving.telemetry import traced
+from polyrank.serving.warming import warm
 
 LOG_SECONDS = 5.0
 """For what waits to be logged, at the end."""
@@ -115,6 +116,7 @@ def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tupl
         if settings.predictions is not None:
             check_logged(served.scorer, served.profiles.values(), settings.predictions)
         rankers.admit(served)
+        warm(served, rankers.of(served))
 
     linger = settings.linger_ms / 1e3
     rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
