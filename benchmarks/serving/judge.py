@@ -11,6 +11,7 @@ import orjson
 from serving.process import Server
 from serving.questions import Question
 
+NO_ROOM = (429, 503)
 _MARK = b'"candidates":'
 _Place = tuple[str, int, int, str]
 """Profile, number and candidates of a question, and the version that answered."""
@@ -42,7 +43,8 @@ class Judge:
     def fault(self, question: Question, status: int, answer: bytes) -> str | None:
         """What is wrong with an answer of status 200, or with a refusal; null: nothing."""
         if question.refused:
-            return None if status in question.refused else f"{status} for a bad request"
+            right = (*question.refused, *NO_ROOM)  # who has no room need not look further
+            return None if status in right else f"{status} for a bad request"
         if status != 200:
             return None
         try:
