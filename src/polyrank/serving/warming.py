@@ -20,8 +20,8 @@ SECONDS = 5.0
 def warm(served: Served, desk: Desk) -> None:
     """Rank the rows that the version was tried on, by their features and by their ids.
 
-    Nothing is logged, and only passes and look-ups are counted. A value model may read what these rows lack: then that much
-    stays cold.
+    Nothing is logged, and only passes and look-ups are counted. A value model may read what these
+    rows lack: then that much stays cold.
     """
     whole = recorded_of(served, desk)
     keys, last = served.bundle.schema.keys, served.rows.slice(served.rows.num_rows - 1).to_pylist()
