@@ -21,6 +21,8 @@ from polyrank.serving.models import DEFAULT, Served
 from polyrank.serving.protocol import JSON, dumps, loads
 from polyrank.serving.service import Service
 
+OPERATORS = "/v1/models/"
+"""Paths of what is told of models and changed: the ranking's load keeps nobody from them."""
 MIN_TOKEN = 16
 """Characters that a token has at least."""
 _TRIES_PER_SECOND, _TRIES = 0.2, 10

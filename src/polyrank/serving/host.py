@@ -18,11 +18,11 @@ from polyrank.errors import ConfigError, counted, suggest
 from polyrank.scoring import Scorer
 from polyrank.scoring.engines import Engine, EngineName, Precision, choose
 from polyrank.scoring.engines.graphs import find_graph
-from polyrank.serving.admin import MIN_TOKEN, Admin
+from polyrank.serving.admin import MIN_TOKEN, OPERATORS, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
 from polyrank.serving.exploring import check_explored, tell_of_unknown
-from polyrank.serving.http import AccessLog, Finished, Guard, Readiness
+from polyrank.serving.http import PLACES_APART, AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf, Served
 from polyrank.serving.predictions import PredictionLog, check_logged
@@ -67,7 +67,8 @@ def hosted(
         catalog, rankers = _loaded(settings, metrics, stack)
         log = _log(settings, stack)
         tell_of_unknown(settings.explore, catalog)
-        workers = ThreadPoolExecutor(settings.limits.max_requests, thread_name_prefix="request")
+        places = settings.limits.max_requests + PLACES_APART
+        workers = ThreadPoolExecutor(places, thread_name_prefix="request")
         stack.callback(workers.shutdown, wait=False, cancel_futures=True)  # one may hang
         service = Service(
             catalog,
@@ -92,7 +93,7 @@ def hosted(
         catalog.watch(settings.watch_seconds)
         readiness.begin()
         spans = stack.enter_context(traced(app, settings.otlp))
-        yield Guard(spans, settings.limits, readiness=readiness, report=report)
+        yield Guard(spans, settings.limits, apart=[OPERATORS], readiness=readiness, report=report)
 
 
 def _check(settings: ServeSettings) -> None:

@@ -18,6 +18,8 @@ from polyrank.serving.http import Finished, Guard, Limits, Readiness, Server, bi
 from tests.serving.http.wire import eventually
 
 RUNNING: list[World] = []
+APART = "/work/apart"
+"""The beginning of paths with turns of their own."""
 
 
 @dataclass
@@ -159,7 +161,7 @@ def world(
         if report is not None:
             report(finished)
 
-    it.guard = Guard(it.app(), limits, readiness=it.readiness, report=both)
+    it.guard = Guard(it.app(), limits, apart=[APART], readiness=it.readiness, report=both)
     with bind("127.0.0.1", 0) as listener:
         it.port = listener.getsockname()[1]
         with serving(it.guard, listener) as it.server:

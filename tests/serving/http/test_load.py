@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from polyrank.serving.http import CLIENT_GONE, Guard, Limits, Readiness
-from tests.serving.http.app import World, world
+from polyrank.serving.http import CLIENT_GONE, PLACES_APART, Guard, Limits, Readiness
+from tests.serving.http.app import APART, World, world
 from tests.serving.http.wire import Reply, Wire, ask, eventually, request
 
 LIMITS = Limits(
@@ -73,6 +73,21 @@ def test_f5_turns_are_bounded_in_order_and_the_rest_is_told_when_to_come_again(i
         assert [wire.reply().status for wire in under_way] == [200] * 3
     assert it.done == ["a", "b", "c"]
     assert ask(it.port, request()).status == 200
+
+
+def test_f5_those_with_turns_of_their_own_find_room_and_are_bounded_too(it: World) -> None:
+    with full(it) as under_way:
+        assert ask(it.port, request()).status == 503
+        apart = request("GET", f"{APART}0?ms=1")
+        assert ask(it.port, apart).status == 200
+        with contextlib.ExitStack() as stack:
+            busy = [stack.enter_context(asked(it, f"apart{n}", 300)) for n in range(PLACES_APART)]
+            eventually(lambda: it.guard.gate_apart.busy == PLACES_APART)
+            busy += [stack.enter_context(asked(it, f"apart{n}", 1)) for n in range(2, 4)]
+            eventually(lambda: it.guard.gate_apart.waiting == 2)
+            assert ask(it.port, apart).status == 503
+            assert [wire.reply().status for wire in (*busy, *under_way)] == [200] * 7
+    assert (it.guard.gate_apart.busy, it.guard.gate_apart.waiting) == (0, 0)
 
 
 def test_f5_one_that_fills_the_queue_while_it_sends_its_body_is_refused_as_well(it: World) -> None:

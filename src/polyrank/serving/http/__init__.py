@@ -20,7 +20,7 @@ headers, slow readers, idle and too many connections, and SIGTERM without a lost
 
 from polyrank.serving.http.access_log import AccessLog
 from polyrank.serving.http.finished import CLIENT_GONE, Finished, Report
-from polyrank.serving.http.guard import ALWAYS_ANSWERED, Guard
+from polyrank.serving.http.guard import ALWAYS_ANSWERED, PLACES_APART, Guard
 from polyrank.serving.http.limits import Limits
 from polyrank.serving.http.readiness import Readiness
 from polyrank.serving.http.server import Server, run, serving
@@ -29,6 +29,7 @@ from polyrank.serving.http.sockets import bind, url_of
 __all__ = [
     "ALWAYS_ANSWERED",
     "CLIENT_GONE",
+    "PLACES_APART",
     "AccessLog",
     "Finished",
     "Guard",

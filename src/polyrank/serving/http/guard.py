@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,6 +29,8 @@ ALWAYS_ANSWERED = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths that are answered whatever the load."""
 Peer = tuple[str, int]
 """Address and port."""
+PLACES_APART = 2
+"""Requests at work at once of those with turns of their own."""
 _ALLOW: Headers = [(b"allow", ", ".join(METHODS).encode())]
 
 
@@ -43,6 +45,8 @@ class Guard:
         app: Any ASGI app; ``RequestError`` that it raises is answered with its status.
         limits: The bounds.
         exempt: Paths that need no turn and have no rate, such as health's.
+        apart: Beginnings of paths with turns of their own, such as operators', who want in above
+            all when there is no room.
         readiness: While it is starting, all other paths are answered 503; while it is leaving,
             connections are closed after their answer.
         report: Called with every request that is over; must not block.
@@ -54,6 +58,7 @@ class Guard:
         limits: Limits | None = None,
         *,
         exempt: frozenset[str] = ALWAYS_ANSWERED,
+        apart: Sequence[str] = (),
         readiness: Readiness | None = None,
         report: Report = unreported,
     ) -> None:
@@ -62,6 +67,8 @@ class Guard:
         self.readiness = readiness or Readiness()
         self.report = report
         self.gate = Gate(self.limits.max_requests, _pace(self.limits))
+        self.gate_apart = Gate(PLACES_APART, _pace(self.limits))
+        self._apart = tuple(beginning.encode() for beginning in apart)
         self.budget = Budget(self.limits.max_buffered_bytes)
         self.num_cut = 0
         self.startup_error: Exception | None = None
@@ -123,13 +130,17 @@ class Guard:
             await exchange.read()
             await self._ask(exchange)
             return
-        self._admit(exchange)
+        gate = self._gate_of(exchange.raw_path)
+        self._admit(exchange, gate)
         await exchange.read()
-        await self._take_turn(exchange)
+        await self._take_turn(exchange, gate)
         try:
             await self._in_time(exchange)
         finally:
-            self.gate.leave()
+            gate.leave()
+
+    def _gate_of(self, path: bytes) -> Gate:
+        return self.gate_apart if path.startswith(self._apart) else self.gate
 
     def _check(self, exchange: Exchange) -> None:
         """What can be decided on the headers alone."""
@@ -142,14 +153,14 @@ class Guard:
         exchange.check_content()
         exchange.start_deadline()
 
-    def _admit(self, exchange: Exchange) -> None:
+    def _admit(self, exchange: Exchange, gate: Gate) -> None:
         """Turns away before anything is read what would be turned away after it."""
         client = self._client(exchange.scope.get("client"), exchange.headers)
-        refusal = self._refusal(client, time.monotonic())
+        refusal = self._refusal(client, gate, time.monotonic())
         if refusal is not None:
             raise refusal
 
-    def _refusal(self, client: str | None, now: float) -> RequestError | None:
+    def _refusal(self, client: str | None, gate: Gate, now: float) -> RequestError | None:
         """What the load has against one more request, which is counted."""
         if self.readiness.starting:
             return busy("the server is starting")
@@ -157,7 +168,7 @@ class Guard:
             wait = self._rates.wait(client, now)
             if wait > 0:
                 return RequestError(429, "too many requests", retry_after=math.ceil(wait))
-        return None if self.gate.arrive() else busy("too many requests are waiting")
+        return None if gate.arrive() else busy("too many requests are waiting")
 
     def _client(self, peer: Peer | None, headers: Mapping[bytes, bytes]) -> str | None:
         """Whose rate counts."""
@@ -178,7 +189,7 @@ class Guard:
             request: Of which nothing is known here yet; counted where it is turned away.
             peer: Where it came from.
         """
-        if request.path in self._exempt:
+        if request.path in self._exempt or self._gate_of(request.path) is not self.gate:
             return None
         try:
             check_host(request.headers, self._hosts)
@@ -189,27 +200,27 @@ class Guard:
             self._rates is not None and client is not None and self._rates.refuses(client, now)
         )
         if self.gate.crowded or self.readiness.starting or too_often:
-            return self._refusal(client, now)
+            return self._refusal(client, self.gate, now)
         return None
 
-    async def _take_turn(self, exchange: Exchange) -> None:
+    async def _take_turn(self, exchange: Exchange, gate: Gate) -> None:
         arrived = time.monotonic()
         try:
-            if self.gate.busy < self.gate.places:
-                await self.gate.enter(exchange.deadline)
+            if gate.busy < gate.places:
+                await gate.enter(exchange.deadline)
             else:
-                await self._queue(exchange)
+                await self._queue(exchange, gate)
         except Crowded:
             raise busy("too many requests are waiting") from None
         except TimeoutError:
             raise RequestError(504, "the deadline passed while the request waited") from None
         exchange.stages["queue"] = time.monotonic() - arrived
 
-    async def _queue(self, exchange: Exchange) -> None:
+    async def _queue(self, exchange: Exchange, gate: Gate) -> None:
         """Waits for a place, or for the client to lose patience."""
         left = asyncio.ensure_future(exchange.left())
         try:
-            await self.gate.enter(exchange.deadline, unless=left)
+            await gate.enter(exchange.deadline, unless=left)
         except Abandoned:
             raise ClientGone from None
         finally:
