@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -148,6 +150,22 @@ def test_a_scorer_scores_with_it(bundle: Bundle, engines: list[OnnxEngine]) -> N
     for name in (name for name in onnx.column_names if name.startswith("predicted_")):
         want = eager[name].to_numpy()
         assert np.abs(onnx[name].to_numpy() - want).max() <= 1e-6 * max(1.0, np.abs(want).max())
+
+
+def test_an_engine_that_nobody_holds_is_gone_at_once(
+    bundle: Bundle, engines: list[OnnxEngine], batch: Batch
+) -> None:
+    """A server replaces engines: what Python would have to look for stays for hours."""
+    gc.collect()
+    gc.disable()
+    try:
+        engine = choose(bundle, "onnx", threads=1)
+        engine.predict(batch.slice(0, 3))
+        held = weakref.ref(engine)
+        del engine
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_the_network_is_exported_once(

@@ -56,13 +56,13 @@ class CompiledEngine:
             package = Path(home) / "model.pt2"
             compile_program(program, package)
             self._run = aoti_load_package(str(package))
-        self._reading = Reading(model, inputs, self._logits)
+        self._reading = Reading(model, inputs)
 
     def predict(
         self, batch: Batch, *, users: UserRows | None = None, further: bool = False
     ) -> Predictions:
         """As ``Engine.predict``."""
-        return self._reading.predict(batch, users, further=further)
+        return self._reading.predict(self._logits, batch, users, further=further)
 
     def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
         if users is None:

@@ -67,7 +67,7 @@ class OnnxEngine:
         self._session = session_of(graph, threads)
         self._names = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]
-        self._reading = Reading(model, inputs, self._logits)
+        self._reading = Reading(model, inputs)
 
     @property
     def table_bytes(self) -> int:
@@ -78,7 +78,7 @@ class OnnxEngine:
         self, batch: Batch, *, users: UserRows | None = None, further: bool = False
     ) -> Predictions:
         """As ``Engine.predict``."""
-        return self._reading.predict(batch, users, further=further)
+        return self._reading.predict(self._logits, batch, users, further=further)
 
     def _logits(self, batch: Batch, users: UserRows | None) -> Mapping[str, NDArray[np.float32]]:
         rows = len(batch)

@@ -23,6 +23,7 @@ from polyrank.scoring.export.network import Inputs
 
 Logits = Mapping[str, NDArray[np.float32]]
 """(N, L) by output."""
+LogitsOf = Callable[[Batch, UserRows | None], Logits]
 
 
 class Reading:
@@ -31,43 +32,49 @@ class Reading:
     Args:
         model: Its heads.
         inputs: What else heads read of a row.
-        logits: Of at least one row.
     """
 
-    def __init__(
-        self,
-        model: RankingModel,
-        inputs: Inputs,
-        logits: Callable[[Batch, UserRows | None], Logits],
-    ) -> None:
-        self._model, self._lengths, self._logits = model, inputs.lengths, logits
+    def __init__(self, model: RankingModel, inputs: Inputs) -> None:
+        self._model, self._lengths = model, inputs.lengths
 
-    def predict(self, batch: Batch, users: UserRows | None, *, further: bool) -> Predictions:
-        """As ``Engine.predict``, in blocks of ``BLOCK_ROWS``."""
+    def predict(
+        self, logits: LogitsOf, batch: Batch, users: UserRows | None, *, further: bool
+    ) -> Predictions:
+        """As ``Engine.predict``, in blocks of ``BLOCK_ROWS``.
+
+        Args:
+            logits: Of at least one row. Not kept: whose method it is would else hold itself, and
+                stay in memory after it is replaced until Python looks for such circles.
+            batch: As there.
+            users: As there.
+            further: As there.
+        """
         blocks = []
         for start in range(0, max(len(batch), 1), BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, len(batch))
             own = None if users is None else users.rows(start, stop)
             with engine_errors():
-                blocks.append(self._block(batch.slice(start, stop), own, further=further))
+                blocks.append(self._block(logits, batch.slice(start, stop), own, further))
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    def _block(self, batch: Batch, users: UserRows | None, *, further: bool) -> Predictions:
-        logits = self._of_rows(batch, users)
+    def _block(
+        self, logits: LogitsOf, batch: Batch, users: UserRows | None, further: bool
+    ) -> Predictions:
+        by_output = self._of_rows(logits, batch, users)
         extras = {f"{task}.length": batch.extras[f"{task}.length"] for task in self._lengths}
         with torch.inference_mode():
             found = self._model.read(
-                {name: pad_rows(value) for name, value in logits.items()},
+                {name: pad_rows(value) for name, value in by_output.items()},
                 {name: _pad(value) for name, value in extras.items()},
                 further=further,
             )
         return {name: value[: len(batch)].numpy() for name, value in found.items()}
 
-    def _of_rows(self, batch: Batch, users: UserRows | None) -> dict[str, Tensor]:
+    def _of_rows(self, logits: LogitsOf, batch: Batch, users: UserRows | None) -> dict[str, Tensor]:
         if not len(batch):
             outputs = self._model.objective.outputs
             return {each.name: torch.zeros(0, each.num_logits) for each in outputs}
-        found = self._logits(batch, users)
+        found = logits(batch, users)
         return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
