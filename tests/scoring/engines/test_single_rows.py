@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from polyrank.data import Batch
@@ -15,6 +16,7 @@ from tests.contract.test_sharings_contract import config_of
 from tests.scoring.export.test_once import INPUTS, LAYOUT, SCHEMA, TASKS
 
 
+@pytest.mark.nightly
 def test_one_row_of_units_that_are_mixed() -> None:
     """A product by a weight that is no constant: for one row it is one by a vector."""
     sharing: Any = config_of("cross_stitch", TASKS)

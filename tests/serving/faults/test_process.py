@@ -38,6 +38,7 @@ def closed_or_busy(port: int) -> bool:
         return True
 
 
+@pytest.mark.nightly
 def test_without_files_clients_are_turned_away_and_it_recovers(home: Home, bundle: Path) -> None:
     """F13: ``ulimit -n 64``."""
     with home.serving({"feed": bundle}, {"NOFILE": 64}) as process:
