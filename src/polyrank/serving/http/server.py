@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -142,6 +143,8 @@ def run(guard: Guard, listener: socket.socket) -> int:
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # else each look for circles goes through all that was imported, and all wait
     server = Server(guard)
     log.info("listening at %s", url_of(listener))
     with listener:
