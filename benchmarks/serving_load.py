@@ -154,12 +154,15 @@ async def overloaded(bench: Bench) -> list[str]:
     lines = [
         f"| times the capacity ({size} candidates) | goodput / peak | p99 of the answered, ms | "
         "times the unloaded p99 | 503 | 504 | Retry-After missing | other, or no answer | "
-        "p99 of a refusal (503), ms | RSS before, after, MiB | seconds to recover |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "p99 of a refusal (503), ms | client late, p50 and p99 ms | server busy | "
+        "RSS before, after, MiB | seconds to recover |",
+        "|" + "---|" * 13,
     ]
     for factor in FACTORS:
-        client, before = bench.client(), bench.server.rss()
+        client, before, cpu = bench.client(), bench.server.rss(), bench.server.cpu()
         run = await open_loop(client, turning(questions), factor * peak, bench.seconds)
+        busy = (bench.server.cpu() - cpu) / bench.seconds
+        late = quantiles(run.late)
         recovered = run.drained + await recovery(bench, client, questions)
         bench.done(client, run)
         counts, status = run.counts(), np.asarray(run.status)
@@ -170,6 +173,7 @@ async def overloaded(bench: Bench) -> list[str]:
             f"| {factor} | {run.goodput() / peak:.2f} | {p99:.0f} | "
             f"{p99 / 1e3 / bench.unloaded:.1f} | {counts.get(503, 0):,} | {counts.get(504, 0):,} | "
             f"{len(run.unnamed)} | {other} | {quantiles(refused)[1]:.1f} | "
+            f"{late[0]:.1f}, {late[1]:.1f} | {busy:.0%} | "
             f"{before:.0f}, {bench.server.rss():.0f} | {recovered:.2f} |"
         )
     return [*lines, f"The deadline of each request is {bench.deadline:g} s.", ""]
