@@ -79,7 +79,7 @@ class Limits(BaseModel):
 
     max_connections: Count = 1_000
     max_requests: Count = Field(default_factory=usual_places)
-    queue_length: Annotated[int, Field(ge=0)] = 96
+    queue_length: Annotated[int, Field(ge=0)] = 48
     queue_seconds: Seconds = 1.0
     standing_seconds: Seconds = 0.02
     overload_seconds: Seconds = 1.0
