@@ -407,7 +407,7 @@ def test_the_example_of_each_model_is_a_request_that_it_answers(server: Server) 
         example = server.ask("GET", f"/v1/models/{model}/example")
         answer = server.rank({**example, "explain": True})
         assert len(answer["candidates"]) == len(example["candidates"])
-        assert "ignored" not in answer
+        assert set(answer.get("ignored", ())) <= {"tier"}  # which another test's profile reads
 
 
 def test_a_value_model_is_tried_without_being_set(server: Server) -> None:
