@@ -118,6 +118,7 @@ def test_an_id_among_features_is_of_that_candidate_alone() -> None:
     [
         {"candidates": [{"id": 7, "features": {"iid": 3}}, 4]},
         {"context": {"hour": 2, "iid": 3}},
+        {"context": {"hour": 2, "iid": 3}, "candidates": [{"features": {"iid": 4}}, {"id": 7}]},
         {"user": {"id": 5, "features": {"uid": 6}}},
         {"context": {"hour": 2, "uid": 6}},
     ],

@@ -219,9 +219,13 @@ class TableMaker:
         shared = {*ask.context, *ask.user_features}
         if self._user_key in shared and ask.user is not None:
             raise RequestError(400, f"{self._user_key!a} is given beside `user.id`: leave one out")
-        key, flags = self._item_key, [self._item_key in shared] * len(ask)
-        if key is not None and key in ask.item_features:
+        key = self._item_key
+        if key in shared:
+            flags = [True] * len(ask)
+        elif key is not None and key in ask.item_features:
             flags = [*ask.given.get(key, [True] * len(ask))]
+        else:
+            return
         if any(flag and item is not None for flag, item in zip(flags, ask.items, strict=True)):
             raise RequestError(400, f"{key!a} is given beside a candidate's id: leave one out")
 
