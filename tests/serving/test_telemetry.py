@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,21 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A collector that listens."""
+    with Collector() as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    found = Collector()
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with collecting() as found:
+        yield found
 
 
 def test_a_request_is_a_span_of_its_callers_trace(collector: Collector, tmp_path: Path) -> None:

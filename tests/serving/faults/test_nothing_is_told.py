@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from tests.serving.faults.process import JSON, OPERATOR, Home, Process
 from tests.serving.http.wire import ask, chunks, eventually, request
 from tests.serving.server import TOKEN
-from tests.serving.test_telemetry import Collector
+from tests.serving.test_telemetry import Collector, collecting
 
 CANARY = "canary7f3a91"
 BODIES: tuple[Any, ...] = (
@@ -63,13 +62,8 @@ def sent() -> Iterator[bytes]:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    found = Collector()
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with collecting() as found:
+        yield found
 
 
 def operated(process: Process) -> Iterator[bytes]:
