@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from polyrank.serving.errors import RequestError
 from polyrank.serving.ranking import Ask, parse
-from polyrank.serving.ranking.ask import MAX_VALUE_MODEL, MAX_VALUE_TEXT
+from polyrank.serving.ranking.ask import MAX_CELLS, MAX_VALUE_MODEL, MAX_VALUE_TEXT
 
 IDS = st.none() | st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
 ONE_KIND = st.lists(st.text(max_size=5)) | st.lists(st.integers(-(2**63), 2**63 - 1))
@@ -51,3 +51,14 @@ def test_a_value_model_of_a_request_is_bounded() -> None:
         ) as told:
             parse(body)
         assert told.value.status == 400
+
+
+def test_columns_that_few_candidates_bring_are_bounded() -> None:
+    """Each column has a place for every candidate: 10,000 of 4 own columns each were 400,000,000
+    places, out of a body of less than a megabyte."""
+    number = int(MAX_CELLS**0.5)
+    own = [{"id": place, "features": {f"n{place}": 1}} for place in range(number)]
+    assert len(asked(own).item_features) == number
+    with pytest.raises(RequestError, match="and 2,000,000 values are the most") as told:
+        asked([*own, {"id": number, "features": {"more": 1}}])
+    assert told.value.status == 413

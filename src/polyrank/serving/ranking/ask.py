@@ -21,6 +21,9 @@ MAX_VALUE_MODEL = 256
 every candidate."""
 MAX_VALUE_TEXT = 4_000
 """Characters of all its words."""
+MAX_CELLS = 2_000_000
+"""Candidates times columns of their features: a column that one candidate brings has a value, if a
+null, for each."""
 _NAME = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 _FIELDS = (
     *("model", "version", "user", "candidates", "context"),
@@ -113,6 +116,9 @@ def _candidates(
             items.append(_id(entry, f"candidates[{place}]"))
             brought.append({})
     names = dict.fromkeys(name for features in brought for name in features)
+    if len(tree) * len(names) > MAX_CELLS:
+        told = f"{len(tree):,} candidates with {len(names):,} columns of features"
+        raise RequestError(413, f"{told}, and {MAX_CELLS:,} values are the most")
     columns = {name: [features.get(name) for features in brought] for name in names}
     given = {name: [name in features for features in brought] for name in names}
     return items, columns, {name: flags for name, flags in given.items() if not all(flags)}
