@@ -177,7 +177,7 @@ class RequestScorer:
         """(N,) calibrated predictions by task of each request, all in one pass."""
         sizes = [len(each) for each in asked]
         users = _together([each.users for each in asked])
-        predicted = self.scorer.engine.predict(stacked([each.rows for each in asked]), users=users)
+        predicted = self.scorer.computed(stacked([each.rows for each in asked]), users=users)
         cuts = np.cumsum(sizes)[:-1]
         parts = {task: np.split(value_N, cuts) for task, value_N in predicted.items()}
         return [

@@ -17,6 +17,7 @@ from polyrank.bundle import Bundle
 from polyrank.data import (
     REFUSED,
     AnySplit,
+    Batch,
     Join,
     Ledger,
     Quarantine,
@@ -29,7 +30,8 @@ from polyrank.data.sources.files import FileSource
 from polyrank.errors import ConfigError, suggest
 from polyrank.heads.funnels import quantity, quantity_beside
 from polyrank.schema import Schema, SideTable
-from polyrank.scoring.engines import Engine, TorchEngine
+from polyrank.scoring.engines import Engine, TorchEngine, UserRows
+from polyrank.scoring.engines.failures import engine_errors
 from polyrank.scoring.held_out import max_quarantine_share
 from polyrank.scoring.inputs import (
     load_tables,
@@ -240,9 +242,17 @@ class Scorer:
         """(N,) calibrated predictions by task for rows as a ``Reader`` gives them; see
         ``Engine.predict``."""
         batch = self.bundle.encoders.encode(chunk, labels=False, lengths=self.timed)
-        predictions = self.engine.predict(batch, further=further)
+        predictions = self.computed(batch, further=further)
         segments = {name: slice_values(chunk, name) for name in self.segment_columns}
         return self.calibrated(predictions, segments)
+
+    def computed(
+        self, batch: Batch, *, users: UserRows | None = None, further: bool = False
+    ) -> Predictions:
+        """``Engine.predict`` of the engine; whatever one of somebody else throws is an
+        ``EngineError``."""
+        with engine_errors():
+            return self.engine.predict(batch, users=users, further=further)
 
     def calibrated(
         self, predictions: Predictions, columns: Mapping[str, NDArray[Any]]

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from polyrank.scoring import Scorer
+from polyrank.scoring.engines import Predictions
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Catalog, CatalogSettings, Comparison, GateProcess, Served
 from polyrank.serving.models.comparison import Latencies, overlap
@@ -140,6 +142,50 @@ def test_a_failing_or_slow_shadow_touches_no_answer(catalog: Catalog) -> None:
     shadow.background._thread.join(20.0)
     assert not shadow.background._thread.is_alive()
     assert shadow.summary()["score_correlation"]["count"] <= 1
+
+
+class Panic(BaseException):
+    """What runtimes in Rust throw, such as ``pyo3_runtime.PanicException``."""
+
+
+class Foreign:
+    """An engine of somebody else, which throws what it likes."""
+
+    name, precision = "foreign", "fp32"
+
+    def __init__(self, thrown: type[BaseException]) -> None:
+        self.thrown = thrown
+
+    def predict(self, *_: object, **__: object) -> Predictions:
+        """Throws, with what a client sent."""
+        raise self.thrown("what a client sent")
+
+
+@pytest.mark.parametrize("failing", ["1", "2"])
+def test_a_foreign_engine_may_throw_anything(
+    catalog: Catalog, failing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shadow = catalog.shadow("m", "2", 1.0)
+    served = catalog.take("m")
+    thrown: list[type[BaseException]] = [Panic, Exception, SystemExit, GeneratorExit, Panic, Panic]
+    engines = [Foreign(each) for each in thrown]
+
+    def score(by: Served) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
+        if by.version == failing and engines:
+            Scorer(by.bundle, engines.pop(0)).score(ROWS)
+        return timed(by)
+
+    for each in range(len(thrown) + 1):
+        shadow.compare(str(each), served, score)
+    until(lambda: shadow.summary()["score_correlation"]["count"] == 1)
+    found = shadow.summary()
+    counted = {"Panic": 3, "Exception": 1, "SystemExit": 1, "GeneratorExit": 1}
+    assert (found["errors"], found["skipped"]) == (
+        ({}, len(thrown)) if failing == "1" else (counted, 0)
+    )
+    told = capsys.readouterr().err.splitlines()
+    assert [next(kind for kind in counted if kind in line) for line in told] == list(counted)
+    assert all(f"version {failing}" in line and "client sent" not in line for line in told)
 
 
 def test_promotion_survives_a_restart_and_cancelling_changes_nothing(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from polyrank.errors import PolyrankError
+
 
 class EngineError(RuntimeError):
     """What computes failed; its cause is what the runtime threw."""
@@ -12,7 +14,8 @@ class EngineError(RuntimeError):
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """What is thrown within is an ``EngineError``; a ``MemoryError`` stays what it is.
+    """Whatever is thrown within is an ``EngineError``, also by runtimes whose panics derive from
+    ``BaseException`` alone; too little memory, our own refusals and Ctrl-C stay what they are.
 
     >>> with engine_errors():
     ...     [][0]
@@ -21,7 +24,7 @@ def engine_errors() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, EngineError, PolyrankError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise EngineError(f"{type(error).__name__}: {error}") from error

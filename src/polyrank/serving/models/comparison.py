@@ -18,6 +18,7 @@ from polyrank.serving.models.drift import spearman
 Floats = NDArray[np.float64]
 MAX_KINDS = 16
 """Kinds of errors that are told apart."""
+CROWDED = "too many wait"
 _PER_DECADE, _LEAST_SECONDS, _BUCKETS = 20, 1e-6, 180
 
 
@@ -87,7 +88,7 @@ class Comparison:
         self._correlation, self._overlap = Mean(), Mean()
         self._first, self._second = Latencies(), Latencies()
         self._errors: Counter[str] = Counter()
-        self._skipped = 0
+        self._skipped: Counter[str] = Counter()
 
     def add(self, first_N: Floats, second_N: Floats, first: float, second: float) -> None:
         """Scores of one request's candidates, in the same order, and how many seconds each took."""
@@ -99,16 +100,16 @@ class Comparison:
             self._first.add(first)
             self._second.add(second)
 
-    def error(self, kind: str) -> None:
-        """The second version failed."""
+    def error(self, kind: str) -> bool:
+        """The second version failed; whether for the first time in this way."""
         with self._lock:
-            known = kind in self._errors or len(self._errors) < MAX_KINDS
-            self._errors[kind if known else "other"] += 1
+            return _counted(self._errors, kind)
 
-    def skip(self) -> None:
-        """A request was not compared: too many wait, or the first version failed."""
+    def skip(self, kind: str = CROWDED) -> bool:
+        """A request was not compared: too many wait, or the first version failed; whether for the
+        first time in this way."""
         with self._lock:
-            self._skipped += 1
+            return _counted(self._skipped, kind)
 
     @property
     def errors(self) -> int:
@@ -124,12 +125,18 @@ class Comparison:
                 f"top_{self._top_k}_overlap": self._overlap.summary(),
                 "latency_ratio": {"p50": self._ratio(0.5), "p99": self._ratio(0.99)},
                 "errors": dict(self._errors),
-                "skipped": self._skipped,
+                "skipped": self._skipped.total(),
             }
 
     def _ratio(self, share: float) -> float | None:
         ratio = self._second.quantile(share) / self._first.quantile(share)
         return ratio if ratio == ratio else None
+
+
+def _counted(counts: Counter[str], kind: str) -> bool:
+    kind = kind if kind in counts or len(counts) < MAX_KINDS else "other"
+    counts[kind] += 1
+    return counts[kind] == 1
 
 
 def overlap(first_N: Floats, second_N: Floats, top_k: int) -> float:

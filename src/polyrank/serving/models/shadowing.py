@@ -6,6 +6,7 @@ Shapes: N candidates of a request.
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,10 +16,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from polyrank.scoring.engines.failures import engine_errors
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models.comparison import Comparison
 from polyrank.serving.models.failures import FAILURES, kind_of
 from polyrank.serving.models.served import Served
+
+log = logging.getLogger("polyrank.serving")
 
 Floats = NDArray[np.float64]
 Mode = Literal["shadow", "canary"]
@@ -41,10 +45,10 @@ class Background:
 
     Args:
         size: How much may wait.
-        failed: Told that something failed.
+        failed: Told what failed, whatever was thrown; then the thread goes on.
     """
 
-    def __init__(self, size: int, failed: Callable[[], None]) -> None:
+    def __init__(self, size: int, failed: Callable[[BaseException], None]) -> None:
         self._failed = failed
         self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(max(1, size))
         self._closed = threading.Event()
@@ -70,9 +74,10 @@ class Background:
             if self._closed.is_set():
                 return
             try:
-                work()
-            except FAILURES:
-                self._failed()
+                with engine_errors():
+                    work()
+            except FAILURES as error:
+                self._failed(error)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,13 +118,19 @@ class Shadowing:
         if primary.version == second.version:
             raise RequestError(400, f"version {second.version} answers already")
         comparison = Comparison()
+
+        def failed(error: BaseException) -> None:
+            kind = kind_of(error)
+            if comparison.skip(kind):
+                _tell(primary, "compared with a second one", kind)
+
         return cls(
             primary=primary,
             second=second,
             share=share,
             mode=mode,
             comparison=comparison,
-            background=Background(size, comparison.skip),
+            background=Background(size, failed),
         )
 
     def chosen(self, request_id: str) -> bool:
@@ -147,21 +158,24 @@ class Shadowing:
         def work() -> None:
             first_N, first = score(self.primary)
             try:
-                second_N, second = score(self.second)
+                with engine_errors():
+                    second_N, second = score(self.second)
             except FAILURES as error:
-                self.comparison.error(kind_of(error))
+                self.failed(kind_of(error))
                 return
             if np.isfinite(second_N).all():
                 self.comparison.add(first_N, second_N, first, second)
             else:
-                self.comparison.error("not finite")
+                self.failed("not finite")
 
         if not self.background.offer(work):
             self.comparison.skip()
 
     def failed(self, kind: str) -> None:
-        """Tell that the second version failed to answer; the first one then answers."""
-        self.comparison.error(kind)
+        """Count that the second version failed, and log the first failure of its kind; where it was
+        to answer, the first version does."""
+        if self.comparison.error(kind):
+            _tell(self.second, f"in {self.mode} of {self.primary.version}", kind)
 
     def with_pair(self, primary: Served, second: Served) -> Shadowing:
         """The same comparison, after value models changed."""
@@ -181,3 +195,9 @@ class Shadowing:
             "halted": self.mode == "canary" and self.comparison.errors >= MAX_ERRORS,
             **self.comparison.summary(),
         }
+
+
+def _tell(served: Served, role: str, kind: str) -> None:
+    """Never what was thrown in full: it may hold what a client sent."""
+    told = "model %s: version %s, %s, failed: %s; further ones of that kind are only counted"
+    log.warning(told, served.model, served.version, role, kind)
