@@ -24,7 +24,7 @@ from polyrank.serving.console import console_routes
 from polyrank.serving.exploring import check_explored, tell_of_unknown
 from polyrank.serving.http import PLACES_APART, AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
-from polyrank.serving.models import Catalog, EngineOf, Served
+from polyrank.serving.models import Catalog, EngineOf, Served, share_one_heap
 from polyrank.serving.predictions import PredictionLog, check_logged
 from polyrank.serving.rankers import Rankers
 from polyrank.serving.recent import Recent
@@ -61,6 +61,7 @@ def hosted(
         ArtefactError: A model has no version that may serve.
     """
     _check(settings)
+    share_one_heap()
     readiness, metrics = Readiness(ready=False), Metrics()
     recent = Recent(bodies=token is not None)
     with ExitStack() as stack:

@@ -12,6 +12,7 @@ from polyrank.serving.models.comparison import Comparison
 from polyrank.serving.models.engine import EngineOf, eager
 from polyrank.serving.models.failures import FAILURES, kind_of
 from polyrank.serving.models.gate_process import GateProcess
+from polyrank.serving.models.memory import share_one_heap
 from polyrank.serving.models.rows import record_rows
 from polyrank.serving.models.served import DEFAULT, Served
 from polyrank.serving.models.settings import Bounds, CatalogSettings, GateSettings, ValueRules
@@ -35,4 +36,5 @@ __all__ = [
     "eager",
     "kind_of",
     "record_rows",
+    "share_one_heap",
 ]

@@ -22,6 +22,7 @@ from polyrank.serving.models.failures import FAILURES
 from polyrank.serving.models.gate import Admitted, Gate
 from polyrank.serving.models.history import Changes
 from polyrank.serving.models.line import Line
+from polyrank.serving.models.memory import give_back
 from polyrank.serving.models.served import Served
 from polyrank.serving.models.settings import CatalogSettings
 from polyrank.serving.models.shadowing import Shadowing
@@ -127,7 +128,9 @@ class Shelf:
             RequestError: 409, a reload is running.
         """
         with self._alone():
-            return self._reload(again)
+            reloaded = self._reload(again)
+            give_back()
+            return reloaded
 
     def fetch(self, version: str) -> Mapping[str, Admitted]:
         """A version that lies in the folder and is not loaded, through the gate; none: it is.
