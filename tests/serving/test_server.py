@@ -30,7 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     save_bundle(feeds.bundle(joined=True), folder / "feed")
     save_bundle(feeds.bundle(), folder / "plain")
-    with running({"feed": folder / "feed", "plain": folder / "plain"}) as found:
+    rules = {"bounds": {"terms.*.weight": {"min": -100}, "demotion.decay": {"max": 0.5}}}
+    models = {"feed": folder / "feed", "plain": folder / "plain"}
+    with running(models, catalog={"rules": rules}) as found:
         yield found
 
 
@@ -421,6 +423,25 @@ def test_a_value_model_is_tried_without_being_set(server: Server) -> None:
     assert server.rank(body)["candidates"] == before["candidates"]
     bad = {**SUM, "terms": {"clik": {"weight": 1}}}
     assert "clik" in server.rank({**body, "value_model": bad}, 400)["error"]
+
+
+def test_what_operators_may_not_set_no_request_may_try(server: Server) -> None:
+    _, body = request(700, 3)
+    formula = {"kind": "expression", "expression": "click * 1e9"}
+    by_hour = {"kind": "by_context", "column": "hour", "values": {"1": SUM}}
+    low = {"kind": "weighted_sum", "terms": {"click": -101.0, "report": -102.0}}
+    for tree, told in (
+        (formula, "kind: must be one of weighted_sum, product, rank_ensemble, linear, by_context"),
+        ({**by_hour, "default": formula}, "got 'expression'"),
+        (low, "report.weight: must be at least -100, got -102"),
+        ({**SUM, "demotion": {"column": "item_id", "decay": 0.9}}, "demotion.decay: must be at mo"),
+        ({**SUM, "kind": "sum"}, "names no value model"),
+        ({**SUM, "terms": {"clik": 1.0}}, "Did you mean 'click'?"),
+    ):
+        path = "/v1/models/feed/value-model"
+        refused = server.change("PUT", path, {"profile": "tried", "value_model": tree}, 400)
+        assert told in refused["error"]
+        assert server.rank({**body, "value_model": tree}, 400) == refused
 
 
 def test_what_happened_lately_is_told(server: Server) -> None:

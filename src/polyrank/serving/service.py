@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polyrank.fusion import parse_value_model
 from polyrank.scoring import SCORE, Order, weights_of
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
@@ -215,7 +214,11 @@ class Service:
         def rank(order: Order) -> Ranked:
             return ranker.rank(ask, order, call.deadline, call.stages)
 
-        return listed(rank, _order(served, ask), profiles.get(ask.profile), call.draw)
+        if ask.value_model is None:
+            order = served.order(ask.profile)
+        else:
+            order = self.catalog.tried(served, ask.value_model)
+        return listed(rank, order, profiles.get(ask.profile), call.draw)
 
     def _answered(
         self, taken: Served, version: str | None, call: Call, work: Callable[[Served], T]
@@ -288,20 +291,6 @@ def spec_in_force(served: Served, desk: Desk) -> ModelSpec:
     """What a version takes and gives under the value models of its profiles."""
     columns = (name for order in served.profiles.values() for name in order.columns)
     return with_context(desk.spec, columns)
-
-
-def _order(served: Served, ask: Ask) -> Order:
-    """What a request is ranked by: its own value model, or a profile.
-
-    Raises:
-        RequestError: 400, there is no such profile, or the value model is none.
-    """
-    if ask.value_model is None:
-        return served.order(ask.profile)
-    with refusals():
-        model, demotion = parse_value_model(ask.value_model, where="value_model")
-        model.check(served.bundle.schema.task_names)
-    return Order(schema=served.bundle.schema, model=model, demotion=demotion)
 
 
 def _scores(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from polyrank.errors import ArtefactError, ConfigError, suggest
-from polyrank.scoring import Scorer
+from polyrank.scoring import Order, Scorer
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models import steering
 from polyrank.serving.models.engine import EngineOf, eager
@@ -62,6 +62,7 @@ class Catalog:
         self._shelves = {
             name: Shelf(name, path, self._gate, settings, also) for name, path in paths.items()
         }
+        self._rules = settings.rules
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -196,6 +197,19 @@ class Catalog:
         return steering.set_value_model(
             self._shelf(model), profile, tree, by=by, expected_version=expected_version
         )
+
+    def tried(self, served: Served, tree: Mapping[str, Any]) -> Order:
+        """What ranks one request by a value model that it brings, within the same bounds as
+        ``set_value_model``.
+
+        Args:
+            served: What answers the request.
+            tree: The value model, as ``parse_value_model`` reads it.
+
+        Raises:
+            RequestError: 400, it is no value model, out of bounds, or of other tasks.
+        """
+        return steering.tried(served, tree, self._rules)
 
     def rollback(
         self, model: str, profile: str = DEFAULT, *, expected_version: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from polyrank.errors import ConfigError, DataError, StorageError
-from polyrank.fusion import parse_value_model
+from polyrank.fusion import Demotion, ValueModel, parse_value_model
 from polyrank.scoring import Order
 from polyrank.serving.errors import RequestError
 from polyrank.serving.models.gate import Admitted
@@ -14,6 +14,7 @@ from polyrank.serving.models.history import Changes, Profile
 from polyrank.serving.models.profiles import check_fits
 from polyrank.serving.models.rules import WHERE, check_rules
 from polyrank.serving.models.served import Served
+from polyrank.serving.models.settings import ValueRules
 from polyrank.serving.models.shadowing import Mode, Shadowing
 from polyrank.serving.models.shelf import Shelf
 from polyrank.serving.models.sources import NAME
@@ -43,8 +44,7 @@ def set_value_model(
         return changes.with_profile(profile, extended)
 
     try:
-        model, demotion = parse_value_model(tree, where=WHERE)
-        check_rules(model, demotion, shelf.settings.rules)
+        model, demotion = read_value_model(tree, shelf.settings.rules)
         with shelf.swap:
             line = shelf.serving()
             order = Order(schema=line.serving.bundle.schema, model=model, demotion=demotion)
@@ -52,6 +52,29 @@ def set_value_model(
             return _changed(shelf, how)
     except (ConfigError, DataError) as error:
         raise RequestError(400, str(error)) from error
+
+
+def tried(served: Served, tree: Mapping[str, Any], rules: ValueRules) -> Order:
+    """What ranks one request by a value model that it brings; see ``Catalog.tried``."""
+    try:
+        model, demotion = read_value_model(tree, rules)
+        model.check(served.bundle.schema.task_names)
+    except ConfigError as error:
+        raise RequestError(400, str(error)) from error
+    return Order(schema=served.bundle.schema, model=model, demotion=demotion)
+
+
+def read_value_model(
+    tree: Mapping[str, Any], rules: ValueRules
+) -> tuple[ValueModel, Demotion | None]:
+    """A value model within the declared bounds, whoever gives it.
+
+    Raises:
+        ConfigError: It is none, or out of bounds.
+    """
+    model, demotion = parse_value_model(tree, where=WHERE)
+    check_rules(model, demotion, rules)
+    return model, demotion
 
 
 def roll_back(shelf: Shelf, profile: str, *, expected_version: int | None) -> Served:
