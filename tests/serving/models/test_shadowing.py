@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Catalog, CatalogSettings, Comparison, GateProcess, Served
 from polyrank.serving.models.comparison import Latencies, overlap
 from polyrank.serving.models.drift import spearman
-from polyrank.serving.models.shadowing import MAX_ERRORS, Shadowing, chosen
+from polyrank.serving.models.shadowing import MAX_ERRORS, Shadowing
 from tests.serving.models import worlds
 
 IDS = [f"request-{number}" for number in range(400)]
@@ -64,14 +66,16 @@ def until(what: object, seconds: float = 20.0) -> None:
         time.sleep(0.002)
 
 
-def test_the_same_requests_are_chosen_every_time_and_their_share_is_held() -> None:
-    few = {each for each in IDS if chosen(each, 0.1, "salt")}
-    more = {each for each in IDS if chosen(each, 0.3, "salt")}
-    assert few < more
-    assert 0.05 < len(few) / len(IDS) < 0.15
-    assert few != {each for each in IDS if chosen(each, 0.1, "other")}
-    assert all(chosen(each, 1.0, "salt") for each in [*IDS, "", "\ud800"])
-    assert not any(chosen(each, 0.0, "salt") for each in IDS)
+def test_the_requests_are_chosen_by_their_names_and_what_the_second_version_holds(
+    catalog: Catalog,
+) -> None:
+    shadow = catalog.shadow("m", "2", 0.3)
+    salt = shadow.second.content.encode() + b"\n"
+    digests = {each: hashlib.blake2b(salt + each.encode(), digest_size=8) for each in IDS}
+    places = {each: int(digest.hexdigest(), 16) / 2**64 for each, digest in digests.items()}
+    assert {each for each in IDS if shadow.chosen(each)} == {i for i in IDS if places[i] < 0.3}
+    everything = replace(shadow, share=1.0)
+    assert all(everything.chosen(each) for each in [*IDS, "", "\ud800"])
 
 
 def test_a_shadow_answers_nothing_and_is_compared(catalog: Catalog) -> None:

@@ -5,7 +5,6 @@ Shapes: N candidates of a request.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
@@ -21,6 +20,7 @@ from polyrank.serving.errors import RequestError
 from polyrank.serving.models.comparison import Comparison
 from polyrank.serving.models.failures import FAILURES, kind_of
 from polyrank.serving.models.served import Served
+from polyrank.serving.sampling import is_sampled
 
 log = logging.getLogger("polyrank.serving")
 
@@ -31,13 +31,6 @@ Score: TypeAlias = Callable[[Served], tuple[Floats, float]]
 many seconds a pass of it over them takes: alone, so that both versions are timed alike."""
 MAX_ERRORS = 10
 """Of a canary: after these it answers no more."""
-
-
-def chosen(request_id: str, share: float, salt: str) -> bool:
-    """Whether a request is among a share of all; the same one always is, or never."""
-    data = f"{salt}\n{request_id}".encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(data, digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2.0**64
 
 
 class Background:
@@ -134,8 +127,9 @@ class Shadowing:
         )
 
     def chosen(self, request_id: str) -> bool:
-        """Whether a request is among the share."""
-        return chosen(request_id, self.share, self.second.content)
+        """Whether a request is among the share; the same one always is, or never."""
+        name = f"{self.second.content}\n{request_id}".encode("utf-8", "surrogatepass")
+        return is_sampled(name, self.share)
 
     def pick(self, request_id: str) -> Served:
         """Which version answers a request."""

@@ -32,7 +32,7 @@
 [0.1, 0.3]
 """
 
-from polyrank.serving.predictions.answer import Answer, is_sampled
+from polyrank.serving.predictions.answer import Answer
 from polyrank.serving.predictions.columns import check_logged, input_columns
 from polyrank.serving.predictions.counts import Counted
 from polyrank.serving.predictions.declared import types_of
@@ -46,6 +46,5 @@ __all__ = [
     "PredictionLogSettings",
     "check_logged",
     "input_columns",
-    "is_sampled",
     "types_of",
 ]

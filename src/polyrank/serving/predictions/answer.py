@@ -5,7 +5,6 @@ Shapes: N candidates.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,17 +62,6 @@ class Answer:
     """By column the Arrow type it is logged in (``types_of``); others as they are given."""
     degraded: tuple[str, ...] = ()
     """What was not as it should be, such as ``features:timeout``."""
-
-
-def is_sampled(request: str, share: float) -> bool:
-    """Whether a request belongs to a sample: the same answer on every machine.
-
-    >>> sum(is_sampled(f"request-{number}", 0.25) for number in range(4000))
-    984
-    """
-    digest = hashlib.blake2b(request.encode(), digest_size=8, person=b"prediction-log").digest()
-    place: int = int.from_bytes(digest, "big")
-    return place < share * 2.0**64
 
 
 def size_of(answer: Answer) -> int:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from polyrank.serving.predictions.answer import Answer, is_sampled, size_of
+from polyrank.serving.predictions.answer import Answer, size_of
 from polyrank.serving.predictions.columns import rows_of
 from polyrank.serving.predictions.counts import Counted, Counts
 from polyrank.serving.predictions.folder import Folder
 from polyrank.serving.predictions.settings import PredictionLogSettings
 from polyrank.serving.predictions.waiting import Waiting
+from polyrank.serving.sampling import is_sampled
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
@@ -47,7 +48,8 @@ class PredictionLog:
         Returns:
             Whether it waits to be written; else it was sampled out, or dropped and counted.
         """
-        if not is_sampled(answer.request, self.settings.sample):
+        name = answer.request.encode()
+        if not is_sampled(name, self.settings.sample, person=b"prediction-log"):
             self._counts.add(sampled_out=1)
             return False
         taken = self._waiting.offer(answer, size_of(answer))
