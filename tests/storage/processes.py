@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.child import ROOT, Child
 
 
 @dataclass(frozen=True)
@@ -40,24 +37,19 @@ class Ended:
         return [int(word) for word in self.said if word.isdigit()]
 
 
-class Zygote:
+class Zygote(Child):
     """One process that forks a child per job."""
 
     def __init__(self) -> None:
         self._ears, mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ears.setblocking(False)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.storage.zygote", str(mouth.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[mouth.fileno()],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
-        )
-        mouth.close()
-
-    def __enter__(self) -> Self:
-        return self
+        with mouth:
+            super().__init__(
+                "tests.storage.zygote",
+                str(mouth.fileno()),
+                environment={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+                pass_fds=[mouth.fileno()],
+            )
 
     def __exit__(
         self,
@@ -65,9 +57,7 @@ class Zygote:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pipe(self._process.stdin).close()
-        self._process.wait(10)
-        self._pipe(self._process.stdout).close()
+        super().__exit__(kind, error, trace)
         self._ears.close()
 
     def run(self, name: str, directory: Path, *inject: str, log: Path | None = None) -> Ended:
@@ -104,24 +94,15 @@ class Zygote:
         return self._end()
 
     def _start(self, name: str, directory: Path) -> int:
-        job = json.dumps({"name": name, "directory": str(directory)}) + "\n"
-        stdin = self._pipe(self._process.stdin)
-        stdin.write(job.encode())
-        stdin.flush()
-        return int(self._pipe(self._process.stdout).readline())
+        return int(self.ask({"name": name, "directory": str(directory)}))
 
     def _end(self) -> Ended:
-        status = int(self._pipe(self._process.stdout).readline())
+        status = self.hear()
         said = []
         with suppress(BlockingIOError):
             while True:
                 said.append(self._ears.recv(65536).decode())
         return Ended(os.waitstatus_to_exitcode(status), said)
-
-    @staticmethod
-    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-        assert pipe is not None
-        return pipe
 
 
 def require_strace() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.processes import ROOT
+from tests.child import ROOT
 
 PROGRAM = """
 import json, sys, time

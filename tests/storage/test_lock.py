@@ -17,7 +17,7 @@ import pytest
 
 from polyrank.errors import ConfigError, StorageError
 from polyrank.storage import RunLock
-from tests.storage.processes import ROOT
+from tests.child import ROOT
 from tests.storage.samples import listing, open_descriptors
 
 HOLD = """

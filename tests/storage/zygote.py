@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from polyrank.errors import PolyrankError
 from polyrank.storage import CheckpointStore, check_writable, commit_directory
+from tests.child import asked, forked, tell
 from tests.storage.samples import sources_of
 
 _PR_SET_PTRACER = 0x59616D61
@@ -94,15 +95,11 @@ def main() -> None:
     """Serves jobs until standard input ends."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     reporter = Reporter(int(sys.argv[1]))
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            os._exit(run_job(json.loads(line), reporter))
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
+    for job in asked():
+        child = forked(partial(run_job, job, reporter))
+        tell(child)
         _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{status}\n")
-        sys.stdout.flush()
+        tell(status)
 
 
 if __name__ == "__main__":

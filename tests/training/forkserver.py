@@ -10,54 +10,34 @@ import atexit
 import importlib
 import os
 import socket
-import subprocess
 import sys
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tests.child import Child, asked, forked, tell
 from tests.training.worker import Order, work
 
-ROOT = Path(__file__).parents[2]
 _LATE = ("torch.", "sympy", "mpmath", "pandas", "pyarrow.", "numpy.")
 
 
-class ForkServer:
+class ForkServer(Child):
     """The server, from the side of the tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        super().__init__("tests.training.forkserver", str(folder), environment=environment)
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.forkserver", str(self.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-        )
         # The first trainer makes the log and tells the server what is imported late.
         run = self.folder / "warm-up"
         status = self.wait(self.start(self.order(run, settings={"epochs": 1})))
         assert status == 0, (run / "error-0.txt").read_text()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-        self._process.stdout.close()
 
     def order(self, run: Path, **more: object) -> Order:
         """An order on the server's own log."""
@@ -66,7 +46,7 @@ class ForkServer:
 
     def start(self, order: Order) -> int:
         """Fork a trainer; its process id."""
-        return int(self._ask(order.dump()))
+        return int(self.ask(vars(order)))
 
     def start_many(self, order: Order, world: int) -> list[int]:
         """Fork processes that find each other, as torchrun would; their ids by rank."""
@@ -91,18 +71,11 @@ class ForkServer:
 
     def wait(self, pid: int) -> int:
         """The exit status of a child, negative for a signal, once it has ended."""
-        return int(self._ask(str(pid)))
+        return int(self.ask(pid))
 
     def wait_all(self, pids: list[int]) -> list[int]:
         """The exit statuses of several."""
         return [self.wait(pid) for pid in pids]
-
-    def _ask(self, line: str) -> str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
 
 
 def serve(folder: Path) -> None:
@@ -110,27 +83,22 @@ def serve(folder: Path) -> None:
     # What a killed process wrote, the kernel has; only a crash of the machine needs the sync.
     os.fsync = lambda fd: None
     late = folder / "modules.txt"
-    for line in sys.stdin:
-        if line.startswith("{"):
-            _import(late)
-            answer = _fork(Order.parse(line), late)
+    for told in asked():
+        if isinstance(told, int):
+            tell(os.waitstatus_to_exitcode(os.waitpid(told, 0)[1]))
         else:
-            answer = os.waitstatus_to_exitcode(os.waitpid(int(line), 0)[1])
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
+            _import(late)
+            tell(forked(partial(_trained, Order(**told), late)))
 
 
-def _fork(order: Order, late: Path) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
+def _trained(order: Order, late: Path) -> int:
     os.environ.update(order.environment)
     warnings.simplefilter("error")
     status = work(order)
     if not late.exists():
         late.write_text(" ".join(name for name in sys.modules if name.startswith(_LATE)))
     atexit._run_exitfuncs()
-    os._exit(status)
+    return status
 
 
 def _import(late: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from polyrank.model import RankingModel
-from tests.training.forkserver import ROOT, ForkServer
+from tests.child import ROOT
+from tests.training.forkserver import ForkServer
 from tests.training.runs import SCHEMA, config, lines, open_prepared, prepared, table
 
 PLAIN: dict[str, Any] = {

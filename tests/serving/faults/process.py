@@ -1,7 +1,7 @@
 """Whole servers in processes of their own, forked from one that has imported all they need.
 
-``Home`` starts it: ``python -m tests.serving.faults.process``; each line it reads is the settings
-of a server to start and the bounds of its process, each it writes says what became of one.
+Each line it reads is the settings of a server to start and the bounds of its process, each it
+writes says what became of one.
 """
 
 from __future__ import annotations
@@ -10,29 +10,24 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from polyrank.errors import PolyrankError
 from polyrank.serving.host import hosted
 from polyrank.serving.http import AccessLog, bind, run
 from polyrank.serving.models import GateProcess
 from polyrank.serving.service import Call, Done, Service
 from polyrank.serving.settings import ServeSettings
+from tests.child import Child, asked, forked, tell
 from tests.serving.http.wire import ask, request
 from tests.serving.server import TOKEN
 
-ROOT = Path(__file__).parents[3]
 JSON = {"content_type": "application/json"}
 PATIENCE_SECONDS = 40.0
 """Beyond all that a server may take to end; then it is killed, which its exit code tells."""
@@ -62,19 +57,11 @@ class Process:
         return reply.status, json.loads(reply.body)
 
 
-class Home:
+class Home(Child):
     """A process that forks servers, one at a time."""
 
     def __init__(self) -> None:
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving.faults.process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            cwd=ROOT,
-        )
+        super().__init__("tests.serving.faults.process")
 
     @contextmanager
     def serving(
@@ -97,8 +84,7 @@ class Home:
         named = {name: str(path) for name, path in models.items()}
         tree = {"models": named, "limits": limits, "watch_seconds": 3600.0, **settings}
         began = time.monotonic()
-        self._say({"settings": tree, "bounds": bounds or {}, "stuck": stuck})
-        told = self._hear()
+        told = self.ask({"settings": tree, "bounds": bounds or {}, "stuck": stuck})
         found = Process(told["pid"], told["port"])
         self._wait(found)
         found.ready_seconds = time.monotonic() - began
@@ -115,37 +101,9 @@ class Home:
     def _end(self, pid: int) -> int:
         killed = threading.Timer(PATIENCE_SECONDS, os.kill, (pid, signal.SIGKILL))
         killed.start()
-        self._say({"wait": pid})
-        code = int(self._hear()["exit"])
+        code = int(self.ask({"wait": pid})["exit"])
         killed.cancel()
         return code
-
-    def said(self) -> str:
-        """All that was written to standard error so far."""
-        self._said.seek(0)
-        return self._said.read()
-
-    def _say(self, told: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(told) + "\n")
-        self._process.stdin.flush()
-
-    def _hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return told
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate(timeout=60)
-        self._said.close()
 
 
 def serve(told: dict[str, Any], listener: Any) -> int:
@@ -172,31 +130,15 @@ def stuck(self: Service, body: bytes, call: Call) -> Done:
 
 
 def main() -> None:
-    for line in sys.stdin:
-        told = json.loads(line)
+    for told in asked():
         if "wait" in told:
             _, status = os.waitpid(told["wait"], 0)
             tell({"exit": os.waitstatus_to_exitcode(status)})
             continue
-        listener = bind("127.0.0.1", 0)
-        port = listener.getsockname()[1]
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                code = serve(told, listener)
-            except (PolyrankError, ValueError, OSError):
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        listener.close()
+        with bind("127.0.0.1", 0) as listener:
+            port = listener.getsockname()[1]
+            child = forked(partial(serve, told, listener))
         tell({"pid": child, "port": port})
-
-
-def tell(entry: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(entry) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
