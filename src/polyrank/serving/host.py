@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 
 from polyrank.bundle import Bundle
 from polyrank.errors import ConfigError, counted, suggest
-from polyrank.scoring import Scorer
+from polyrank.scoring import Order, Scorer
 from polyrank.scoring.engines import Engine, EngineName, Precision, choose
 from polyrank.scoring.engines.graphs import find_graph
 from polyrank.serving.admin import MIN_TOKEN, OPERATORS, Admin
@@ -120,6 +120,10 @@ def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tupl
         rankers.admit(served)
         warm(served, rankers.of(served))
 
+    def fits(served: Served, order: Order) -> None:
+        if settings.predictions is not None:
+            check_logged(served.scorer, [order], settings.predictions)
+
     linger = settings.linger_ms / 1e3
     rankers = Rankers(settings.features, linger=linger, told=metrics.passed, scorers=scorers)
     stack.callback(rankers.close)
@@ -128,6 +132,7 @@ def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tupl
         engine_of=_engine_of(settings),
         settings=settings.catalog,
         also=admit,
+        fits=fits,
     )
     stack.enter_context(catalog)
     for name in catalog.names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,39 @@ def test_what_could_never_be_logged_is_refused_at_once(
     settings = ServeSettings(models={"feed": path}, predictions=predictions)
     with pytest.raises(PolyrankError, match=told), hosted(settings, token=TOKEN):
         pass
+
+
+def test_a_value_model_that_reads_what_cannot_be_logged_is_refused(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """Also one that was set while nothing was logged, and would come back by a rollback."""
+    path, put = tmp_path / "feed", "/v1/models/feed/value-model"
+    shutil.copytree(bundle, path)
+    plain = {"kind": "weighted_sum", "terms": {"click": 1.0}}
+    names = ("score", "served_rank", "predicted_click", "weight_click")
+    trees = [
+        {"kind": "by_context", "column": name, "values": {"x": plain}, "default": plain}
+        for name in names
+    ]
+    with running({"feed": path}) as server:
+        for tree in (trees[0], plain):
+            server.change("PUT", put, {"value_model": tree})
+    with running({"feed": path}, predictions={"folder": tmp_path / "log"}) as server:
+        before = server.ask("GET", "/v1/models")
+        demoted = {**plain, "demotion": {"column": "served_rank", "decay": 0.5}}
+        for tree, name in zip([*trees, demoted], [*names, "served_rank"], strict=True):
+            told = server.change("PUT", put, {"value_model": tree}, 400)["error"]
+            assert told == (
+                f"value model: prediction log: column '{name}' cannot be logged: the log adds one "
+                "of that name. Rename it in what reads it (the schema, calibration or a value "
+                "model), or switch the log off."
+            )
+        assert "'score' cannot" in server.change("POST", f"{put}/rollback", {}, 400)["error"]
+        assert server.ask("GET", "/v1/models") == before
+        for column in ("hour", "tier"):
+            server.change("PUT", put, {"value_model": {**trees[0], "column": column}})
+        server.rank({"candidates": [5], "context": {"tier": "x"}})
+    assert ds.dataset(tmp_path / "log" / "feed").count_rows() == 1
 
 
 def test_what_is_not_written_at_the_end_is_told(

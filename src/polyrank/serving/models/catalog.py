@@ -19,6 +19,7 @@ from polyrank.serving.models.settings import CatalogSettings
 from polyrank.serving.models.shadowing import Mode, Shadowing
 from polyrank.serving.models.shelf import Reloaded, Shelf, nothing_more
 from polyrank.serving.models.sources import NAME
+from polyrank.serving.models.steering import Fits, anything_fits
 
 
 class Catalog:
@@ -36,6 +37,8 @@ class Catalog:
         process: Tries new versions, if several catalogs share one; whoever gives it closes it.
         also: Raises a ``PolyrankError`` where a version that passed may not serve for other
             reasons, such as a store that does not fit it.
+        fits: Raises a ``ConfigError`` where what would order a version's candidates may not be set
+            for other reasons, such as a log that cannot have a column it reads.
 
     Raises:
         ConfigError: No model, a name that is none, a path that is no folder, or an engine that
@@ -50,6 +53,7 @@ class Catalog:
         settings: CatalogSettings | None = None,
         process: GateProcess | None = None,
         also: Callable[[Served], None] = nothing_more,
+        fits: Fits = anything_fits,
     ) -> None:
         settings = settings or CatalogSettings()
         for name in paths or [""]:
@@ -62,7 +66,7 @@ class Catalog:
         self._shelves = {
             name: Shelf(name, path, self._gate, settings, also) for name, path in paths.items()
         }
-        self._rules = settings.rules
+        self._rules, self._fits = settings.rules, fits
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -190,12 +194,17 @@ class Catalog:
             What answers now; its ``values`` tell the number.
 
         Raises:
-            RequestError: 400, it is no value model, out of bounds, or has no finite score on the
-                rows that the bundle was tried on; 404; 409, another one is in force; 503, it
-                cannot be kept.
+            RequestError: 400, it is no value model, out of bounds, has no finite score on the
+                rows that the bundle was tried on, or does not fit (``fits``); 404;
+                409, another one is in force; 503, it cannot be kept.
         """
         return steering.set_value_model(
-            self._shelf(model), profile, tree, by=by, expected_version=expected_version
+            self._shelf(model),
+            profile,
+            tree,
+            by=by,
+            expected_version=expected_version,
+            fits=self._fits,
         )
 
     def tried(self, served: Served, tree: Mapping[str, Any]) -> Order:
@@ -219,7 +228,9 @@ class Catalog:
         Raises:
             RequestError: As ``set_value_model``; 400, there is nothing to roll back to.
         """
-        return steering.roll_back(self._shelf(model), profile, expected_version=expected_version)
+        return steering.roll_back(
+            self._shelf(model), profile, expected_version=expected_version, fits=self._fits
+        )
 
     def pin(self, model: str, version: str | None) -> Served:
         """Answer by this version of a folder of versions, or by the newest again (null); also after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from polyrank.errors import ConfigError, DataError, StorageError
 from polyrank.fusion import Demotion, ValueModel, parse_value_model
@@ -20,6 +20,12 @@ from polyrank.serving.models.shelf import Shelf
 from polyrank.serving.models.sources import NAME
 
 MAX_BY = 200
+Fits: TypeAlias = Callable[[Served, Order], None]
+"""Raises a ``ConfigError`` where an order may not be set for a version."""
+
+
+def anything_fits(_: Served, __: Order) -> None:
+    """Where nothing else depends on what value models read."""
 
 
 def set_value_model(
@@ -29,6 +35,7 @@ def set_value_model(
     *,
     by: str,
     expected_version: int | None,
+    fits: Fits = anything_fits,
 ) -> Served:
     """Rank a profile by another value model from now on; see ``Catalog.set_value_model``."""
     if not NAME.fullmatch(profile):
@@ -47,8 +54,9 @@ def set_value_model(
         model, demotion = read_value_model(tree, shelf.settings.rules)
         with shelf.swap:
             line = shelf.serving()
-            order = Order(schema=line.serving.bundle.schema, model=model, demotion=demotion)
+            order = _order(line.serving, model, demotion)
             check_fits(line.serving.bundle, order, line.versions[line.default].predictions)
+            _check_also(line.serving, order, fits)
             return _changed(shelf, how)
     except (ConfigError, DataError) as error:
         raise RequestError(400, str(error)) from error
@@ -61,7 +69,7 @@ def tried(served: Served, tree: Mapping[str, Any], rules: ValueRules) -> Order:
         model.check(served.bundle.schema.task_names)
     except ConfigError as error:
         raise RequestError(400, str(error)) from error
-    return Order(schema=served.bundle.schema, model=model, demotion=demotion)
+    return _order(served, model, demotion)
 
 
 def read_value_model(
@@ -77,13 +85,19 @@ def read_value_model(
     return model, demotion
 
 
-def roll_back(shelf: Shelf, profile: str, *, expected_version: int | None) -> Served:
+def roll_back(
+    shelf: Shelf, profile: str, *, expected_version: int | None, fits: Fits = anything_fits
+) -> Served:
     """Rank a profile as before; see ``Catalog.rollback``."""
 
     def how(changes: Changes) -> Changes:
         history = changes.profile(profile)
         _check_expected(profile, history, expected_version)
-        return changes.with_profile(profile, history.rolled_back())
+        back = history.rolled_back()
+        if (found := back.in_force) is not None:
+            served = shelf.serving().serving
+            _check_also(served, _order(served, found.model, found.demotion), fits)
+        return changes.with_profile(profile, back)
 
     try:
         with shelf.swap:
@@ -147,6 +161,18 @@ def _changed(
         told = "the change could not be kept, so all is as before: see the server's log"
         raise RequestError(503, told, retry_after=10) from error
     return shelf.serving().serving
+
+
+def _order(served: Served, model: ValueModel, demotion: Demotion | None) -> Order:
+    return Order(schema=served.bundle.schema, model=model, demotion=demotion)
+
+
+def _check_also(served: Served, order: Order, fits: Fits) -> None:
+    try:
+        fits(served, order)
+    except ConfigError as error:
+        where = f"{WHERE}: {error.where}" if error.where else WHERE
+        raise ConfigError(error.message, where=where, hint=error.hint) from error
 
 
 def _check_expected(profile: str, history: Profile, expected: int | None) -> None:

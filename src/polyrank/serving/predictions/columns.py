@@ -79,7 +79,8 @@ def input_columns(
         raise ConfigError(
             f"column {clash!r} cannot be logged: the log adds one of that name",
             where="prediction log",
-            hint="Rename it, or switch the log off.",
+            hint="Rename it in what reads it (the schema, calibration or a value model), or switch "
+            "the log off.",
         )
     labels = {*schema.label_columns()} - {*known}
     return tuple(name for name in found if name not in labels)
