@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
 
 from polyrank.bundle import load_bundle, save_bundle
+from polyrank.schema import SideTable
 from polyrank.serving.models import record_rows
 from tests import feeds
 from tests.serving.server import running
@@ -61,3 +63,18 @@ def test_rows_of_a_log_and_ids_are_told_with_the_token_only(tmp_path: Path) -> N
         assert len(server.rank(recorded)["candidates"]) == 20
         refused = server.ask("GET", "/v1/models/feed/recorded", status=401)
         assert CANARY not in str(refused)
+
+
+def test_an_example_names_the_user_by_id_where_a_side_table_knows_users(tmp_path: Path) -> None:
+    """An id of a user among the features of a candidate would be refused."""
+    plain = feeds.bundle()
+    ids = pa.array([f"u{number}" for number in range(5)])
+    users = pa.table({"user_id": ids, "user_country": ["fr"] * 5})
+    schema = plain.schema.model_copy(update={"tables": (SideTable(name="users", on="user_id"),)})
+    path = tmp_path / "feed"
+    save_bundle(dataclasses.replace(plain, schema=schema, tables={"users": users}), path)
+    with running({"feed": path}) as server:
+        example = server.ask("GET", "/v1/models/feed/example")
+        assert set(example["user"]) == {"id", "features"}
+        assert all("user_id" not in each["features"] for each in example["candidates"])
+        assert len(server.rank(example)["candidates"]) == 20

@@ -43,17 +43,20 @@ def _body(
     of_row: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """By features, the item aside: an id alone would say nothing where no store knows it."""
-    item = served.bundle.schema.keys.item
+    """By features, but for the ids: an id alone would say nothing where no store knows it."""
+    keys = served.bundle.schema.keys
+    ids = (keys.item, keys.user)
     candidates = [
         {
-            "id": _plain(row.get(str(item), place)),
-            "features": {name: _plain(row.get(name)) for name in of_row if name != item},
+            "id": _plain(row.get(str(keys.item), place)),
+            "features": {name: _plain(row.get(name)) for name in of_row if name not in ids},
         }
         for place, row in enumerate(rows, start=1)
     ]
-    user = {name: _plain(rows[-1].get(name)) for name in of_user}
-    return {"model": served.model, "user": {"features": user}, "candidates": candidates}
+    last, user = rows[-1], keys.user
+    known = {} if user in of_user or user not in last else {"id": _plain(last.get(str(user)))}
+    asker = {**known, "features": {name: _plain(last.get(name)) for name in of_user}}
+    return {"model": served.model, "user": asker, "candidates": candidates}
 
 
 def _made_up(spec: ModelSpec) -> Iterator[tuple[str, list[Any]]]:

@@ -27,6 +27,8 @@ ROWS = "rows"
 """The dimension that all tensors share."""
 LENGTHS = ".lengths"
 """Behind a column of lists: the tensor that says how many values each row has."""
+VALUES = "values of "
+"""Before a column of lists: the dimension of its values."""
 PARAMETERS: Mapping[str, type] = {"profile": str}
 """What a request may say beside the protocol's own."""
 PLATFORM = "polyrank"
@@ -71,7 +73,7 @@ def table_of(request: InferRequest) -> pa.Table:
     """The request's tensors as columns.
 
     Raises:
-        RequestError: 400, lengths do not fit the values.
+        RequestError: 400, lengths do not fit the values, or one comes without the other.
     """
     columns: dict[str, Any] = {}
     given = request.inputs
@@ -81,6 +83,8 @@ def table_of(request: InferRequest) -> pa.Table:
                 raise RequestError(400, f"tensor {name!a} comes without its values")
             continue
         lengths = given.get(name + LENGTHS)
+        if lengths is None and VALUES + name in request.sizes:
+            raise RequestError(400, f"tensor {name!a} comes without {name + LENGTHS!a}")
         columns[name] = _array(array) if lengths is None else _lists(name, array, lengths)
     return pa.table(columns)
 
@@ -105,7 +109,7 @@ def _tensors(feature: Feature, kinds: Mapping[str, str | None]) -> Iterator[Tens
                 yield _tensor(name, "BYTES")
             else:
                 values = _of_ids(kinds[owner_of(feature)])
-                yield TensorSpec(name, values, (f"values of {name}",), optional=True)
+                yield TensorSpec(name, values, (VALUES + name,), optional=True)
                 yield _tensor(name + LENGTHS, "INT64")
 
 
