@@ -6,6 +6,7 @@ Sockets are raw: no client would send most of these.
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
 import hashlib
 import json
@@ -13,6 +14,7 @@ import random
 import re
 import select
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -23,6 +25,7 @@ from typing import Any
 import pytest
 
 from polyrank.serving.http import Limits
+from polyrank.serving.http.exchange import Exchange
 from tests.serving.http.app import World, world
 from tests.serving.http.wire import Wire, ask, chunks, eventually, request, rss_mib
 
@@ -219,6 +222,19 @@ def test_e6_t17_a_bomb_takes_no_memory(it: World) -> None:
             assert ask(it.port, packed).status == 413
     assert growth[0] <= 16
     eventually(lambda: it.guard.budget.held == 0)
+
+
+def test_an_open_connection_keeps_no_body_that_nobody_read(it: World) -> None:
+    """40 of 16 MiB were 650 MiB, far beyond what bodies may take together."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(it.port)) for _ in range(4)]
+        for path, wire in zip(["/nowhere", "/v2/health/live"] * 2, wires, strict=True):
+            wire.send(request("POST", path, body=b"x" * CAP))
+            assert wire.reply().status in (404, 405)
+        eventually(lambda: it.guard.budget.held == 0)
+        gc.collect()
+        kept = [each for each in gc.get_objects() if isinstance(each, Exchange)]
+        assert [each for each in kept if sys.getsizeof(each._body) >= CAP] == []
 
 
 def test_e6_positive_control_without_the_cap_the_bomb_is_seen_in_memory() -> None:

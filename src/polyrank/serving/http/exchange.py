@@ -198,7 +198,8 @@ class Exchange:
             pass
 
     def release(self) -> None:
-        """Gives back what it held."""
+        """Gives back what it held: an open connection keeps its last exchange."""
+        self._body = None
         self._budget.give_back(self._held)
         self._held = 0
 
