@@ -24,6 +24,8 @@ MAX_VALUE_TEXT = 4_000
 MAX_CELLS = 2_000_000
 """Candidates times columns of their features: a column that one candidate brings has a value, if a
 null, for each."""
+MAX_REPEATED = 8_000_000
+"""Characters and values that a request says once, times the candidates that they hold for."""
 _NAME = re.compile(r"[A-Za-z0-9_.\- ]{1,64}")
 _FIELDS = (
     *("model", "version", "user", "candidates", "context"),
@@ -62,6 +64,19 @@ class Ask:
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def room_of(value: Any) -> int:
+    """Characters and values, names among them, of a value of JSON.
+
+    >>> room_of(["ab", 3, None]), room_of({"a": "b"})
+    (5, 3)
+    """
+    if isinstance(value, str):
+        return max(1, len(value))
+    if isinstance(value, dict):
+        return 1 + sum(room_of(each) for pair in value.items() for each in pair)
+    return 1 + sum(map(room_of, value)) if isinstance(value, list) else 1
 
 
 def parse(body: bytes, *, max_candidates: int = MAX_CANDIDATES) -> Ask:

@@ -19,7 +19,7 @@ from polyrank.schema import Schema, Side
 from polyrank.scoring.requests import ROWS, USER, Joined
 from polyrank.serving.deadline import Deadline
 from polyrank.serving.errors import RequestError
-from polyrank.serving.ranking.ask import Ask
+from polyrank.serving.ranking.ask import MAX_REPEATED, Ask, room_of
 
 MOST_BYTES = 128 << 20
 """Of a side table in memory that is kept encoded too: it takes about half as much again."""
@@ -246,6 +246,8 @@ class TableMaker:
                 user[name] = _column([value], name)
             elif name in wanted:
                 rows[name] = [value] * len(ask)
+        once = rows.keys() - ask.item_features.keys()
+        _check_room([shared[name] for name in rows], len(ask))
         if self._item_key is not None:
             rows.setdefault(self._item_key, ask.items)
         for name, values in ask.item_features.items():
@@ -258,7 +260,10 @@ class TableMaker:
             elif name in wanted:
                 rows[name] = values
                 partly += [name] if name in ask.given else []
-        rows = {name: _column(values, name) for name, values in rows.items()}
+        rows = {
+            name: _repeated(values, name) if name in once else _column(values, name)
+            for name, values in rows.items()
+        }
         none = _rows_only(len(ask))
         return pa.table(user) if user else _rows_only(1), pa.table(rows) if rows else none, partly
 
@@ -340,6 +345,20 @@ def _column(values: Sequence[Any], name: str) -> Any:
     if pa.types.is_struct(column.type) or _nested(column.type):
         raise RequestError(400, f"{name!a} must be a value, or a list of values")
     return column
+
+
+def _check_room(values: Sequence[Any], number: int) -> None:
+    """Refuse what would fill the memory once it stands with every candidate."""
+    room = sum(map(room_of, values)) * number
+    if room > MAX_REPEATED:
+        told = f"{number:,} candidates share features of {room // number:,} characters and values"
+        raise RequestError(413, f"{told}, and {MAX_REPEATED:,} in all are the most")
+
+
+def _repeated(values: Sequence[Any], name: str) -> Any:
+    """A column of one value throughout, which is read once."""
+    column = _column(values[:1], name)
+    return pa.repeat(column[0], len(values)) if values else column
 
 
 def _nested(dtype: Any) -> bool:
