@@ -71,9 +71,9 @@ def serve(
 
     Speaks the Open Inference Protocol v2 at /v2, and ranks at POST /v1/rank. SIGTERM drains.
     """
-    from polyrank.cli.extras import require
+    from polyrank.installed import require
 
-    require("serve", "starlette", "uvicorn", "orjson", "prometheus_client")
+    require("serve", "starlette", "uvicorn", "orjson", "prometheus_client", where="serve")
     given = {
         "host": host,
         "port": port,

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from polyrank.errors import ConfigError
-
-_LIBRARIES = {"altair": "altair", "vl_convert": "vl-convert-python"}
+from polyrank.installed import require
 
 
 def require_report() -> None:
@@ -15,10 +11,4 @@ def require_report() -> None:
     Raises:
         ConfigError: One of them is not installed.
     """
-    missing = [name for module, name in _LIBRARIES.items() if find_spec(module) is None]
-    if missing:
-        raise ConfigError(
-            f"needs {' and '.join(missing)}, which is not installed",
-            where="page",
-            hint="install the extra: pip install 'polyrank[report]'",
-        )
+    require("report", "altair", "vl_convert", where="page")

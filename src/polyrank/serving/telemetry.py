@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from polyrank.errors import ConfigError
-
-EXTRA = "polyrank[telemetry]"
-_MODULES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+from polyrank.installed import require
 
 
 @contextmanager
@@ -32,10 +28,12 @@ def traced(app: ASGIApp, endpoint: str | None) -> Iterator[ASGIApp]:
     if endpoint is None:
         yield app
         return
-    if any(_missing(module) for module in _MODULES):
-        raise ConfigError(
-            "OpenTelemetry is not installed", where="otlp", hint=f"pip install '{EXTRA}'"
-        )
+    require(
+        "telemetry",
+        "opentelemetry.sdk",
+        "opentelemetry.exporter.otlp.proto.http",
+        where="otlp",
+    )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -86,10 +84,3 @@ class _Traced:
             span.set_attribute("polyrank.candidates", state.get("candidates", 0))
             for stage, seconds in state.get("stages", {}).items():
                 span.set_attribute(f"polyrank.{stage}_ms", seconds * 1e3)
-
-
-def _missing(module: str) -> bool:
-    try:
-        return find_spec(module) is None
-    except ModuleNotFoundError:
-        return True

@@ -8,12 +8,12 @@ from typing import Literal
 from polyrank.bundle import Bundle
 from polyrank.data import Batch
 from polyrank.errors import ConfigError
+from polyrank.installed import missing
 from polyrank.scoring.engines.base import Engine, UserRows
 from polyrank.scoring.engines.compiled import CompiledEngine
 from polyrank.scoring.engines.eager import TorchEngine
 from polyrank.scoring.engines.graphs import find_graph, keep_graph
-from polyrank.scoring.engines.onnx import OnnxEngine
-from polyrank.scoring.engines.packages import missing_packages
+from polyrank.scoring.engines.onnx import OnnxEngine, require_runtime
 from polyrank.scoring.export.inputs_of import inputs_of
 from polyrank.scoring.export.int8_tables import require_tables, take_tables, with_int8_tables
 from polyrank.scoring.export.made_up import made_up
@@ -85,10 +85,7 @@ def _onnx(
 
         return graph_of(bundle.model, inputs)
 
-    if missing_packages(("onnxruntime",)):
-        raise ConfigError(
-            "ONNX Runtime is not installed", hint='pip install onnxruntime, or use "eager"'
-        )
+    require_runtime()
     graph = keep_graph(bundle.version, "fp32", make)
     tables = None
     if precision != "fp32":
@@ -106,7 +103,7 @@ def _onnx(
 
 def _fastest(bundle: Bundle, threads: int | None) -> Engine:
     eager = TorchEngine(bundle.model)
-    ready = not missing_packages(("onnxruntime",)) and find_graph(bundle.version, "fp32")
+    ready = not missing("onnxruntime") and find_graph(bundle.version, "fp32")
     if not ready:
         return eager
     onnx = OnnxEngine(bundle.model, inputs_of(bundle), ready, threads=threads)

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyrank.data import Batch
-from polyrank.errors import ConfigError
+from polyrank.installed import require
 from polyrank.model import RankingModel
 from polyrank.scoring.engines.base import Predictions, UserRows
 from polyrank.scoring.engines.failures import engine_errors
-from polyrank.scoring.engines.packages import missing_packages
 from polyrank.scoring.engines.reading import Reading
 from polyrank.scoring.export.network import Inputs, tensors_of
 from polyrank.scoring.export.one_user import ADDED_ROW
@@ -101,6 +100,15 @@ def feed_of(
     return feed
 
 
+def require_runtime() -> None:
+    """Refuses to go on without ONNX Runtime.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    require("export", "onnxruntime", where="engine", otherwise="or use 'eager'")
+
+
 def session_of(
     graph: bytes, threads: int | None, *, folded: Path | None = None
 ) -> onnxruntime.InferenceSession:
@@ -115,10 +123,7 @@ def session_of(
         ConfigError: ONNX Runtime is not installed.
         EngineError: It refuses the graph.
     """
-    if missing_packages(("onnxruntime",)):
-        raise ConfigError(
-            "ONNX Runtime is not installed", hint='pip install onnxruntime, or use "eager"'
-        )
+    require_runtime()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

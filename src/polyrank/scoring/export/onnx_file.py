@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from polyrank.errors import ConfigError
+from polyrank.installed import require
 from polyrank.model import RankingModel
-from polyrank.scoring.engines.packages import missing_packages
 from polyrank.scoring.export.network import Inputs
 from polyrank.scoring.export.one_user import add_one_user
 from polyrank.scoring.export.program import Program, program_of
@@ -33,12 +33,7 @@ def onnx_of(program: Program, metadata: Mapping[str, str]) -> onnx.ModelProto:
     Raises:
         ConfigError: An operation has no counterpart, or the packages are missing.
     """
-    missing = missing_packages(("onnx", "onnxscript"))
-    if missing:
-        raise ConfigError(
-            f"ONNX is written by {' and '.join(missing)}, which is not installed",
-            hint='pip install "polyrank[export]"',
-        )
+    require("export", "onnx", "onnxscript", where="writing ONNX")
     example = dict(program.example)
     with _silent():
         try:
