@@ -245,7 +245,9 @@ class Service:
             return None
         ranked = shown.ranked
         ask, predicted = ranked.ask, ranked.predicted
-        tables = predicted.tables
+        tables, user = predicted.tables, predicted.tables.user
+        if not self.predictions.fits(user.nbytes * len(ask)):  # it stands with each candidate
+            return None
         context = (*shown.order.columns, *served.scorer.segment_columns)
         return partial(
             self.predictions.append,
@@ -255,7 +257,7 @@ class Service:
                 model=served.model,
                 version=served.content,
                 schema=served.bundle.schema,
-                rows=_whole(tables.user, tables.rows),
+                rows=_whole(user, tables.rows),
                 predictions=predicted.predictions,
                 context=tuple(dict.fromkeys(context)),
                 score_N=ranked.scored.score_N,

@@ -103,6 +103,24 @@ def test_other_types_end_a_file_and_not_the_log(tmp_path: Path) -> None:
     assert (counts.written, counts.files, counts.unfit) == (4, 3, 0)
 
 
+def test_what_is_too_large_to_log_is_dropped_before_it_is_made(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """What is known of the user stands with every candidate: a history of 100,000 ids and 10,000
+    candidates were 8 GB, out of a request of 360 kB."""
+    number, size = 2_000, 200_000
+    body = {"candidates": [5] * number, "user": {"features": {"user_country": "x" * size}}}
+    settings = {"folder": tmp_path, "queue_bytes": number * size // 2}
+    with running({"feed": bundle}, predictions=settings) as server:
+        server.rank({"candidates": [5] * number})
+        before = pa.default_memory_pool().max_memory()
+        answer = server.rank(body)
+        assert "ignored" not in answer
+        assert pa.default_memory_pool().max_memory() - before < number * size // 4
+        metrics = server.client.get("/metrics").text
+    assert 'prediction_log_total{event="dropped"} 1.0' in metrics
+
+
 @pytest.mark.parametrize("features", [["hours"], "all"])
 def test_what_could_never_be_logged_is_refused_at_once(
     features: Any, bundle: Path, tmp_path: Path

@@ -57,6 +57,16 @@ class PredictionLog:
             self._counts.add(dropped=1)
         return taken
 
+    def fits(self, num_bytes: int) -> bool:
+        """Whether an answer of so many bytes could ever wait: to be asked before it is made.
+
+        Where it could not, a request is counted as dropped.
+        """
+        fits = num_bytes <= self.settings.queue_bytes
+        if not fits:
+            self._counts.add(dropped=1)
+        return fits
+
     def folder_of(self, model: str) -> Path:
         """Where the files of a model are; what ``polyrank monitor`` reads."""
         plain = _PLAIN_NAME.fullmatch(model)
