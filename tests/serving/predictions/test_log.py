@@ -28,7 +28,7 @@ from polyrank.serving.predictions import (
     input_columns,
 )
 from polyrank.serving.predictions import part as part_module
-from polyrank.serving.predictions.part import Part
+from polyrank.serving.predictions.part import Part, finished
 from polyrank.serving.predictions.types import fitted, widened, wider
 from tests import feeds
 from tests.serving.predictions.served import answer
@@ -210,6 +210,22 @@ def test_files_are_finished_by_size_and_the_oldest_removed(tmp_path: Path) -> No
     kept = [path.stat().st_size for path in (tmp_path / "feed").iterdir()]
     assert sum(kept) <= 40_000
     assert kept
+
+
+def test_a_clock_that_is_set_back_costs_no_new_file(tmp_path: Path) -> None:
+    """By the names of the files that are there it is a century later."""
+    logged(tmp_path, answer(request="a"), answer(request="b"), file_bytes=1)
+    for path in finished(tmp_path / "feed"):
+        path.rename(path.with_name(path.name.replace("20", "21", 1)))
+    more = [answer(request=name) for name in "cd"]
+    table, counts = logged(tmp_path, *more, file_bytes=1, keep_files=2)
+    assert table["served_request"].unique().to_pylist() == ["c", "d"]
+    assert (counts.written, counts.removed) == (2, 2)
+    (tmp_path / "feed" / "99999999T999999.999999Z-1-00000000.parquet").touch()  # no date
+    log = PredictionLog(tmp_path)
+    log.append(answer(request="e"))
+    assert log.close()
+    assert log.counts().written == 1
 
 
 def test_the_newest_file_stays_however_large(tmp_path: Path) -> None:

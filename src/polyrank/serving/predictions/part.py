@@ -11,14 +11,15 @@ import fcntl
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 PART = ".part"
+_STAMP = "%Y%m%dT%H%M%S.%f"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-\d+-[0-9a-f]{8}\.parquet")
 
 
@@ -34,9 +35,8 @@ class Part:
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        now = time.time()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-        name = f"{stamp}.{int(now % 1 * 1e6):06}Z-{os.getpid()}-{secrets.token_hex(4)}.parquet"
+        stamp = _instant(folder).strftime(_STAMP)
+        name = f"{stamp}Z-{os.getpid()}-{secrets.token_hex(4)}.parquet"
         self.schema = schema
         self._path = folder / name
         self._sink = _Sink(folder / f".{name}{PART}")
@@ -125,6 +125,17 @@ class _Sink:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _instant(folder: Path) -> datetime:
+    """Now; after the clock was set back, just after the newest file: those that are the oldest by
+    name make room for others."""
+    now, files = datetime.now(UTC), finished(folder)
+    with contextlib.suppress(ValueError, OverflowError):  # somebody else's file
+        stamp = files[-1].name.partition("Z")[0] if files else ""
+        newest = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        return max(now, newest + timedelta(microseconds=1))
+    return now
 
 
 def finished(folder: Path) -> list[Path]:
