@@ -78,6 +78,7 @@ def test_a_store_that_is_down_is_told_and_comes_back(bundle: Path, redis: RedisP
         redis.stop()
         down = server.rank(body(0, 12))
         assert down["degraded"] == {"items": "down"}
+        assert "unknown" not in down, "a store that did not answer has not said so"
         assert np.isfinite(list(scores(down).values())).all()
         ids = {"name": "item_id", "datatype": "INT64", "shape": [1], "data": [3]}
         told = server.client.post("/v2/models/feed/infer", json={"inputs": [ids]}).json()

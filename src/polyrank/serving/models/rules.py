@@ -35,7 +35,7 @@ def _kinds(model: ValueModel, rules: ValueRules) -> Iterator[ConfigError]:
         yield ConfigError(
             f"must be one of {allowed}, got {model.kind!r}",
             where=f"{WHERE}: kind",
-            hint="Name the kind in `rules.kinds` of the server's settings.",
+            hint="Name the kind in `catalog.rules.kinds` of the server's settings.",
         )
     if isinstance(model, ByContext):
         for inner in (*model.values.values(), model.default):

@@ -99,7 +99,7 @@ class Wanting:
     missing: tuple[str, ...]
     """Columns that the model reads and nobody gave: null for all."""
     unknown: Mapping[str, int]
-    """By side table, how many of the ids it has no row of."""
+    """By side table that answered, how many of the ids it has no row of."""
     degraded: Mapping[str, str]
     """By side table that gave defaults: why."""
 
@@ -290,7 +290,8 @@ class TableMaker:
                 continue
             completed = self._provider.complete(half.given, found.deadline, (each,))
             for name, known_N in completed.known.items():
-                found.unknown[name] = int((~known_N).sum())
+                if name not in completed.degraded:  # what a store did not say it may know
+                    found.unknown[name] = int((~known_N).sum())
             found.degraded |= {name: str(reason) for name, reason in completed.degraded.items()}
             half = Half(completed.table, half.joined)
         return half
