@@ -18,6 +18,8 @@ from polyrank.serving.ranking import ModelRanker, Pass
 
 LOOK_SECONDS = 1.0
 """Between looks for versions that serve no more."""
+COMING_SECONDS = 300.0
+"""For which a version that was admitted is kept, until those are tried that came with it."""
 
 
 class Desk:
@@ -62,6 +64,8 @@ class Rankers:
         self._scorers = scorers
         self._lock = threading.Lock()
         self._desks: dict[Scorer, Desk] = {}
+        self._coming: dict[Scorer, float] = {}
+        """What was admitted and is in no version yet, and until when it is kept."""
         self._next_look = monotonic() + LOOK_SECONDS
 
     def of(self, served: Served) -> Desk:
@@ -75,8 +79,8 @@ class Rankers:
             return found
         with self._lock:
             found = self._desks.get(served.scorer) or self._made(served)
-            served_now = {*self._scorers(), served.scorer}
-            kept = {scorer: desk for scorer, desk in self._desks.items() if scorer in served_now}
+            wanted = {*self._still_coming(), *self._scorers(), served.scorer}
+            kept = {scorer: desk for scorer, desk in self._desks.items() if scorer in wanted}
             self._desks = {**kept, served.scorer: found}
             self._next_look = monotonic() + LOOK_SECONDS
             return found
@@ -90,6 +94,7 @@ class Rankers:
         made = self._made(served)
         with self._lock:
             self._desks = {**self._desks, served.scorer: made}
+            self._coming[served.scorer] = monotonic() + COMING_SECONDS
 
     def counts(self) -> list[tuple[str, dict[str, Counts]]]:
         """By version the model's name, and by side table what its store counted."""
@@ -98,7 +103,17 @@ class Rankers:
     def close(self) -> None:
         """Let go of all."""
         with self._lock:
-            self._desks = {}
+            self._desks, self._coming = {}, {}
+
+    def _still_coming(self) -> Collection[Scorer]:
+        """What was admitted, is in no version yet and may be soon; the lock is held."""
+        here, now = self._scorers(), monotonic()
+        self._coming = {
+            scorer: until
+            for scorer, until in self._coming.items()
+            if scorer not in here and now < until
+        }
+        return self._coming
 
     def _made(self, served: Served) -> Desk:
         bundle, name = served.bundle, served.model
