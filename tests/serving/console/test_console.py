@@ -134,6 +134,9 @@ def test_recorded_requests_can_be_picked(browser: Browser, server: Server) -> No
         page.locator("#token").blur()
         option = page.locator("#recorded option", has_text="7 candidates").first
         option.wait_for(state="attached")
+        over = "document.getElementById('ask').getBoundingClientRect().right"
+        over = f"document.getElementById('recorded').getBoundingClientRect().right - {over}"
+        assert page.evaluate(over) <= 0, "the longest one does not leave its panel"
         page.select_option("#recorded", option.get_attribute("value"))
         expect(page.locator(f"{REGION} tbody tr")).to_have_count(7)
 
