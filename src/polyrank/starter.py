@@ -49,6 +49,7 @@ from polyrank.schema import Schema, guess_schema, to_yaml
 from polyrank.schema.guess import Guess
 from polyrank.sharing import MMoE
 from polyrank.storage.failures import storage_errors
+from polyrank.storage.targets import check_file
 
 SAMPLE_ROWS = 100_000
 """Rows looked at, in blocks spread evenly over the log."""
@@ -136,6 +137,7 @@ def _count_refused(source: Source, schema: Schema, tables: Mapping[str, Path]) -
 
 def _write(out: Path, text: str) -> None:
     with storage_errors("write the configuration", out.name):
+        check_file(out, kind="YAML", replace=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
 

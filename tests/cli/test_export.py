@@ -49,9 +49,9 @@ def test_it_replaces_its_own_only(
     for name in ("other", "file", "folder", "torn"):
         words = ["export", str(saved / "bundle"), "--out", str(tmp_path / name), "--format", form]
         assert main(words) == 2
-        assert "Give --force" in capsys.readouterr().err
+        assert "--force" in capsys.readouterr().err
         assert main([*words, "--force"]) == 2
-        assert "that could be replaced" in capsys.readouterr().err
+        assert "is to be replaced" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -112,7 +112,7 @@ def test_what_is_refused(trained: Path, bundle: Path, tmp_path: Path) -> None:
     (taken / "file").write_text("")
     for mode in (("--init",), ()):  # before the work
         told = refused(bundle, log, *mode, "--apply", taken)
-        assert "taken: already exists. Give another folder, or --force." in " ".join(told.split())
+        assert "taken: already exists, and nothing is ever over" in " ".join(told.split())
     assert "'knea' names no trial, of 0 to 4" in refused(
         bundle, log, "--trials", 5, "--pick", "knea"
     )

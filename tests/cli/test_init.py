@@ -141,11 +141,11 @@ def test_an_odd_file_name_is_quoted(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_stays_unless_asked(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "ranker.yaml"
-    out.write_text("mine")
+    out.write_text("mine: 1\n")
     outcome = run("init", log, "--out", out)
     assert outcome.code == 2
     assert "--force" in outcome.error["hint"]
-    assert out.read_text() == "mine"
+    assert out.read_text() == "mine: 1\n"
     init(log, out, "--force")
 
 

@@ -52,6 +52,7 @@ def test_a_file_that_is_there_stays_unless_asked(
     assert outcome.code == 2
     assert "--force" in outcome.error["hint"]
     assert out.read_text() == "mine"
+    pq.write_table(pa.table({"mine": [1]}), out)
     succeed("score", bundle, candidates, out, "--force")
     assert pq.read_metadata(out).num_rows == 4800
 

@@ -35,10 +35,13 @@ def test_images_are_written_where_asked(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "page.html").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write the page"):
+        write_page(WORDS, tmp_path / "file" / "page.html")
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(ConfigError, match="is to be replaced by one of HTML and is no file"):
         write_page(WORDS, tmp_path / "page.html")
-    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "page.html"}
 
 
 def test_without_the_libraries_for_figures_the_message_says_how_to_get_them(

@@ -127,7 +127,7 @@ def test_a_file_is_scored_whole_and_in_order(
     found = pq.read_table(out)
     assert np.array_equal(_predictions(found), _predictions(whole))
     assert found["surface"].to_pylist() == feeds.log()["surface"].to_pylist()
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="already exists"):
         scorer.score_file(tmp_path / "log.parquet", out)
     with pytest.raises(ConfigError, match="no column 'surfac' to keep. Did you mean 'surface'"):
         scorer.score_file(tmp_path / "log.parquet", out, keep=["surfac"], replace=True)

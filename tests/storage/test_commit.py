@@ -20,6 +20,7 @@ from tests.storage.samples import (
     FILES,
     commit,
     contents,
+    flip,
     listing,
     open_descriptors,
     reopen,
@@ -96,7 +97,7 @@ def test_replacing_what_is_not_there_is_a_plain_commit(tmp_path: Path) -> None:
 def test_a_damaged_artefact_and_an_empty_directory_can_be_replaced(tmp_path: Path) -> None:
     path = commit(tmp_path / "note")
     (path / "card.json").unlink()
-    (path / "MANIFEST.json").write_bytes(b"damaged")
+    flip(path / "MANIFEST.json", 5, 0)
     assert contents(reopen(commit(path, replace=True))) == FILES
     (tmp_path / "empty").mkdir()
     assert contents(reopen(commit(tmp_path / "empty", replace=True))) == FILES

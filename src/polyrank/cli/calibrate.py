@@ -34,21 +34,22 @@ def calibrate(
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
     observed_until: ObservedUntil = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the folder if it exists.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Fit a bundle's calibration anew, into another one."""
     from polyrank.bundle import save_bundle
+    from polyrank.bundle.bundle import KIND
     from polyrank.cli.bundles import open_scorer, warn_of_training_rows
     from polyrank.cli.tables import console, show_calibration
     from polyrank.errors import ConfigError
     from polyrank.scoring import calibrate_on, calibration_config
+    from polyrank.storage.targets import check_target
 
     if out.resolve() == bundle.resolve():
         raise ConfigError(
             "is the bundle that is read", where=str(out), hint="Write the new one elsewhere."
         )
+    check_target(out, kind=KIND, replace=force)
     scorer = open_scorer(bundle, tables)
     config = calibration_config(scorer.bundle, method, by)
     found = calibrate_on(

@@ -64,7 +64,9 @@ def _check(bundle: Path, out: Path, form: str, *, force: bool) -> None:
         ConfigError: The folder cannot be written, or there is no compiler for a package.
     """
     from polyrank.errors import ConfigError
-    from polyrank.scoring.export.compiled import require_compiler
+    from polyrank.scoring.export.compiled import FILES, require_compiler
+    from polyrank.scoring.export.write import KIND
+    from polyrank.storage.targets import check_folder, check_target
 
     if bundle.resolve() in (out.resolve(), *out.resolve().parents):
         raise ConfigError(
@@ -72,20 +74,11 @@ def _check(bundle: Path, out: Path, form: str, *, force: bool) -> None:
             where=str(out),
             hint="Write elsewhere.",
         )
-    if out.exists() and not force:
-        raise ConfigError(
-            "exists already",
-            where=str(out),
-            hint="Give --force to replace an export, or a new path.",
-        )
-    if out.exists() and not (_is_package(out) if form == "pt2" else _is_export(out)):
-        raise ConfigError(
-            f"holds no {'package' if form == 'pt2' else 'ONNX export'} that could be replaced",
-            where=str(out),
-            hint="Give a new path, or move what is there away yourself.",
-        )
     if form == "pt2":
+        check_folder(out, FILES, what="a compiled package", replace=force)
         require_compiler()
+    else:
+        check_target(out, kind=KIND, replace=force)
 
 
 def _check_name(name: str) -> None:
@@ -103,25 +96,3 @@ def _check_name(name: str) -> None:
             f"must be up to 64 letters, digits, _ . and -, a letter or digit first, got {name!r}",
             where="--name",
         )
-
-
-def _is_package(out: Path) -> bool:
-    from polyrank.scoring.export.compiled import FILES
-
-    return out.is_dir() and {each.name for each in out.iterdir()} <= set(FILES)
-
-
-def _is_export(out: Path) -> bool:
-    """Whether a folder is empty, or says of itself that it is an export and, say, no bundle."""
-    from polyrank.errors import ArtefactError
-    from polyrank.scoring.export.write import KIND
-    from polyrank.storage import jsonio
-
-    manifest = out / "MANIFEST.json"
-    if not manifest.is_file():
-        return out.is_dir() and not any(out.iterdir())
-    try:
-        told = jsonio.loads(manifest.read_bytes(), where=str(manifest))
-    except ArtefactError:
-        return False
-    return isinstance(told, dict) and told.get("kind") == KIND

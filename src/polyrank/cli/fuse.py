@@ -48,9 +48,7 @@ def fuse(
     part: Part = "all",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the folder if it exists.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     settings: Annotated[
         Path | None,
         typer.Option(
@@ -185,7 +183,9 @@ def _check_modes(asked: Asked, modes: tuple[bool, bool, bool]) -> None:
 
 def _check_target(bundle: Path, apply: Path | None, force: bool) -> None:
     """Refuse before the work what could not be written after it."""
+    from polyrank.bundle.bundle import KIND
     from polyrank.errors import ConfigError
+    from polyrank.storage.targets import check_target
 
     if apply is None:
         return
@@ -193,10 +193,7 @@ def _check_target(bundle: Path, apply: Path | None, force: bool) -> None:
         raise ConfigError(
             "is the bundle that is read", where=str(apply), hint="Write the new one elsewhere."
         )
-    if apply.exists() and not force:
-        raise ConfigError(
-            "already exists", where=str(apply), hint="Give another folder, or --force."
-        )
+    check_target(apply, kind=KIND, replace=force)
 
 
 def _scorer(bundle: Path, tables: list[str]) -> Scorer:

@@ -25,17 +25,15 @@ def init(
         list[str],
         typer.Option("--table", metavar="NAME=PATH", help="A side table to join."),
     ] = [],  # noqa: B006
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a YAML file there.")] = False,
 ) -> None:
     """Guess the schema of a log; write a YAML that trains."""
     from polyrank.cli.bundles import named, named_paths
-    from polyrank.errors import ConfigError, counted
+    from polyrank.errors import counted
     from polyrank.starter import write_starter
+    from polyrank.storage.targets import check_file
 
-    if out.exists() and not force:
-        raise ConfigError(
-            "exists already", where=str(out), hint="Give --force to replace it, or another --out."
-        )
+    check_file(out, kind="YAML", replace=force)
     tasks = named("--label", "NAME=COLUMN or NAME=COLUMN=VALUE", labels)
     guess = write_starter(log, out, labels=tasks, tables=named_paths(tables))
     names = ", ".join(guess.schema.task_names)

@@ -25,7 +25,7 @@ def score(
     ] = "eager",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a Parquet file there.")] = False,
 ) -> None:
     """Predict every task for every row, in the rows' order."""
     from polyrank.cli.bundles import open_scorer

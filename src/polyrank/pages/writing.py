@@ -11,11 +11,12 @@ from polyrank.pages.render import render
 from polyrank.storage.disk import REAL_DISK, Disk
 from polyrank.storage.failures import storage_errors
 from polyrank.storage.publish import make_directories
+from polyrank.storage.targets import FileKind, check_file
 from polyrank.storage.temporary import hidden_sibling
 
 
 def write_page(page: Page, path: Path, *, figures: Path | None = None) -> None:
-    """Writes a page, and replaces what it wrote there before.
+    """Writes a page, and replaces another one there.
 
     Args:
         page: What to write.
@@ -23,19 +24,20 @@ def write_page(page: Page, path: Path, *, figures: Path | None = None) -> None:
         figures: A folder for each figure as ``NAME.png``, if wanted.
 
     Raises:
-        ConfigError: The extra ``report`` is not installed.
+        ConfigError: The extra ``report`` is not installed, or what lies there is no page.
         StorageError: A file cannot be written.
     """
     if page.figures():
         require_report()
-    _write(path, render(page).encode())
+    _write(path, render(page).encode(), "HTML")
     for figure in page.figures() if figures else []:
         assert figures is not None
-        _write(figures / f"{figure.name}.png", png(figure))
+        _write(figures / f"{figure.name}.png", png(figure), "PNG")
 
 
-def _write(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
+def _write(path: Path, content: bytes, kind: FileKind, disk: Disk = REAL_DISK) -> None:
     path = path.absolute()
+    check_file(path, kind=kind, replace=True)
     with storage_errors("write the page", path.name):
         make_directories(path.parent, disk)
         temporary = hidden_sibling(path, "tmp")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polyrank.errors import ConfigError, StorageError
+from polyrank.errors import StorageError
+from polyrank.storage.targets import check_file
 
 
 def write_parquet(tables: Iterator[pa.Table], out: Path, *, replace: bool) -> int:
@@ -20,13 +21,10 @@ def write_parquet(tables: Iterator[pa.Table], out: Path, *, replace: bool) -> in
         The number of rows.
 
     Raises:
-        ConfigError: ``out`` exists and ``replace`` is not set, or there is no table.
+        ConfigError: ``out`` exists, and ``replace`` is not set or it is no Parquet file.
         StorageError: The disk refused; what was there before is intact.
     """
-    if out.exists() and not replace:
-        raise ConfigError(
-            "exists already", where=str(out), hint="Give --force to replace it, or another path."
-        )
+    check_file(out, kind="Parquet", replace=replace)
     temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     try:
         rows = _write(tables, temporary)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from polyrank.errors import ConfigError
 from polyrank.storage.failures import storage_errors
+from polyrank.storage.targets import check_file
 
 _DAY_MS = 86_400_000
 
@@ -53,6 +54,8 @@ def _check_target(path: Path, *, is_file: bool) -> None:
         raise ConfigError(
             f"{path.name!r} is a directory", hint="name a file, or drop the `.parquet`"
         )
+    if is_file:
+        check_file(path, kind="Parquet", replace=True)
     if not is_file and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(
             f"{path.name!r} exists and is not an empty directory",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from polyrank.errors import ConfigError
-from polyrank.storage import manifest, publish
+from polyrank.storage import manifest, publish, targets
 from polyrank.storage.content import HEAD_BYTES, refuse_loadable
 from polyrank.storage.disk import REAL_DISK, Disk
 from polyrank.storage.failures import storage_errors
@@ -49,14 +49,15 @@ def commit_directory(
         kind: What it is, such as ``bundle``; readers ask for it.
         format_version: The version of the layout, from 1.
         extra: Any JSON object for the manifest.
-        replace: Replace an artefact that is there; a reader finds the old or the new one.
+        replace: Replace an artefact of this kind that is there; a reader finds the old or the new
+            one.
         disk: The operations used; tests record them.
 
     Returns:
         The manifest as written.
 
     Raises:
-        ConfigError: The target exists and is not to be replaced, or is no artefact.
+        ConfigError: The target exists and is not to be replaced, or is no artefact of this kind.
         ArtefactError: A name, ``extra`` or a content that no reader would accept.
         StorageError: The disk refused; nothing is left behind and what was there is untouched.
     """
@@ -67,7 +68,7 @@ def commit_directory(
         publish.make_directories(path.parent, disk)
         clear_stale(path.parent, re.escape(path.name), disk)
         publish.recover(path, disk)
-        publish.check_target(path, replace=replace)
+        targets.check_target(path, kind=kind, replace=replace)
         with _draft(path, disk) as draft:
             entries = draft.fill({name: files[name] for name in names})
             sealed = manifest.render(
@@ -121,7 +122,7 @@ class _Draft:
         try:
             publish.publish(self.temporary, self.path, replace=replace, disk=self.disk)
         except FileExistsError as error:
-            raise publish.already_exists(self.path) from error
+            raise targets.already_exists(self.path) from error
 
     def _write(self, name: str, source: FileSource) -> FileEntry:
         with storage_errors(f"write {name!r}", self.path.name):

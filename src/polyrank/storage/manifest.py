@@ -20,6 +20,8 @@ from polyrank.storage.jsonio import JsonValue
 from polyrank.storage.names import MANIFEST, check_names
 
 MAX_MANIFEST_BYTES = 4 << 20
+TAIL_BYTES = 512
+"""Of a manifest: kind, release and seal stand there, since keys are sorted."""
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -93,6 +95,17 @@ def render(
             "put what is in `extra` into a file of its own"
         )
     return sealed
+
+
+def kind_line(kind: str) -> bytes:
+    """The line by which a manifest tells the kind, within its last ``TAIL_BYTES``."""
+    return f'\n  "kind": "{kind}",\n'.encode()
+
+
+def told_kind(end: bytes) -> str | None:
+    """The kind that the end of a manifest tells, sealed or not; None: it tells none."""
+    found = re.search(rb'\n  "kind": "([a-z][a-z0-9_-]*)",\n', end)
+    return None if found is None else found[1].decode()
 
 
 def seal(body: bytes) -> bytes:

@@ -11,9 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from polyrank.errors import ConfigError
 from polyrank.storage.disk import Disk
-from polyrank.storage.names import MANIFEST
 
 ASIDE = ".replaced-"
 
@@ -47,29 +45,6 @@ def recover(path: Path, disk: Disk) -> None:
         disk.rename(aside, path)
 
 
-def already_exists(path: Path) -> ConfigError:
-    """The refusal to write where something is."""
-    return ConfigError(
-        "already exists, and nothing is ever overwritten unasked",
-        where=path.name,
-        hint="choose another path, or ask to replace it",
-    )
-
-
-def check_target(path: Path, *, replace: bool) -> None:
-    """Refuses to write where something is, or to replace what is not an artefact."""
-    if not os.path.lexists(path):
-        return
-    if not replace:
-        raise already_exists(path)
-    if not (_is_plain_directory(path) and _holds_manifest_or_nothing(path)):
-        raise ConfigError(
-            f"is to be replaced but is not an artefact (a directory with {MANIFEST})",
-            where=path.name,
-            hint="choose another path, or move it away yourself",
-        )
-
-
 def publish(temporary: Path, path: Path, *, replace: bool, disk: Disk) -> None:
     """Gives the temporary directory the name, durably; an old one is removed after that."""
     replaced = None
@@ -97,11 +72,3 @@ def _swap_by_two_renames(temporary: Path, path: Path, aside: Path, disk: Disk) -
 
 def _aside(path: Path) -> Path:
     return path.with_name(ASIDE + path.name)
-
-
-def _is_plain_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _holds_manifest_or_nothing(path: Path) -> bool:
-    return os.path.lexists(path / MANIFEST) or next(path.iterdir(), None) is None

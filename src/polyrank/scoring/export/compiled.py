@@ -23,6 +23,7 @@ from polyrank.scoring.export.network import Inputs
 from polyrank.scoring.export.parity import Parity
 from polyrank.scoring.export.program import Program
 from polyrank.storage import jsonio
+from polyrank.storage.targets import check_folder
 
 FILES = ("inputs.json", "parity.json", "model.pt2")
 
@@ -91,12 +92,7 @@ def write_package(
         ConfigError: ``out`` is there and not to be replaced, or is no such folder.
         StorageError: The disk refused.
     """
-    if out.exists() and not (replace and {each.name for each in out.iterdir()} <= set(FILES)):
-        raise ConfigError(
-            "exists already",
-            where=str(out),
-            hint="Give --force to replace an export, or a new path.",
-        )
+    check_folder(out, FILES, what="a compiled package", replace=replace)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".tmp-{out.name}-", dir=out.parent) as home:

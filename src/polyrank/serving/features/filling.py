@@ -25,6 +25,7 @@ from polyrank.serving.features.settings import (
     StoreSettings,
 )
 from polyrank.serving.features.sqlite_file import SqliteFormat
+from polyrank.storage.targets import check_file
 
 _CHUNK_ROWS = 10_000
 Filled = Mapping[str, tuple[RowCodec, pa.Table]]
@@ -44,7 +45,7 @@ def fill(settings: StoreSettings, tables: Filled) -> dict[str, int]:
         The number of rows by table.
 
     Raises:
-        ConfigError: Nothing fills such a store.
+        ConfigError: Nothing fills such a store, or another file lies in its place.
         StorageError: The disk or the server refused; what was there before is in force.
     """
     match settings:
@@ -55,8 +56,10 @@ def fill(settings: StoreSettings, tables: Filled) -> dict[str, int]:
                 for name, (codec, table) in tables.items()
             }
         case SqliteStoreSettings():
+            check_file(settings.path, kind="SQLite", replace=True)
             _write(SqliteFormat(), settings.path, tables)
         case LmdbStoreSettings():
+            check_file(settings.path, kind="LMDB", replace=True)
             _write(LmdbFormat(), settings.path, tables)
         case MemoryStoreSettings():
             raise ConfigError(
