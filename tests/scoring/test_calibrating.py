@@ -149,6 +149,12 @@ def test_a_method_that_does_not_help_is_left_out_and_said() -> None:
     assert found.calibration == {}
     assert found.card.calibration["tasks"]["click"].startswith("identity is kept: log loss")
     assert found.card.calibration["comparison"] is None
+    had = replace(scorer.bundle, calibration=twice.calibration)
+    forgotten = calibrate_on(Scorer(had), noise, parse(CalibrationConfig, tree), report=FAST)
+    assert forgotten.calibration == {}
+    sentence = found.card.calibration["tasks"]["click"]
+    told = forgotten.card.calibration["tasks"]["click"]
+    assert told == f"{sentence}; the platt it had is left out"
 
 
 def test_a_bundle_carries_its_calibration_and_tells_it(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def show_calibration(out: Console, calibration: Mapping[str, Any], title: str) -
         show_cells(out, ("task", "metric", "before", "after", "change", share), cells, num_left=2)
     for task, told in calibration["tasks"].items():
         _note(out, f"{task}: {told}")
-    _note(out, f"fitted on {calibration['on']}, and measured there")
+    _note(out, f"fitted on {calibration['on']}, and measured there; before: uncalibrated")
 
 
 def show_value_model(out: Console, values: ValueHistory) -> None:

@@ -70,6 +70,8 @@ def calibrated(
             told[name] = "none: what its bias model leads to is P(label | seen), which no row shows"
         elif method is not None:
             curve, told[name] = _fit(before, name, method)
+            if curve is None and (own := bundle.calibration.get(name)) is not None:
+                told[name] += f"; the {own.kind} it had is left out"
         if curve is not None:
             curves[name] = curve
             after[name] = curve(before.predictions[name], before.slices.get(curve.segment_by or ""))
