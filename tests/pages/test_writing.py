@@ -17,6 +17,10 @@ def test_a_page_replaces_the_one_before_and_leaves_nothing_else(tmp_path: Path) 
     path = tmp_path / "deep" / "page.html"
     path.parent.mkdir()
     path.write_text("before")
+    with pytest.raises(ConfigError, match="by one of HTML and is none by its content"):
+        write_page(WORDS, path)
+    assert path.read_text() == "before"
+    path.write_text("<!DOCTYPE html><p>before")
     write_page(WORDS, path)
     assert path.read_text().startswith("<!doctype html>")
     assert [one.name for one in path.parent.iterdir()] == ["page.html"]
