@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polyrank.bundle import load_bundle
+from polyrank.bundle import load_bundle, save_bundle
 from polyrank.scoring import PREFIX, Scorer
 from tests.cli.workbench import run, succeed
 
@@ -91,6 +92,40 @@ def test_labels_are_joined_and_written_for_other_verbs(
     assert run(*words, "--joined", joined).code == 2, "it exists"
     lone = run("monitor", log, "--bundle", bundle, "--joined", tmp_path / "k.parquet")
     assert lone.error["hint"] == "Give --labels TABLE and --bundle FOLDER."
+
+
+def test_nothing_is_written_where_anything_is_refused(
+    served: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """Whatever is wrong: a bundle without a profile, what lies there, or what is found later."""
+    log, labels = served / "log.parquet", served / "labels.parquet"
+    bare, joined, found = tmp_path / "bare", tmp_path / "j.parquet", tmp_path / "f.json"
+    save_bundle(replace(load_bundle(bundle), profile=None), bare)
+    (tmp_path / "mine.yaml").write_text("data: mine\n")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    pq.write_table(pq.read_table(log).slice(0, 0), tmp_path / "empty.parquet")
+    rows = pq.read_table(log)
+    words = pa.array(["noon"] * rows.num_rows)
+    rows = rows.set_column(rows.schema.get_field_index("hour"), "hour", words)
+    pq.write_table(rows, tmp_path / "odd.parquet")
+    before = sorted(tmp_path.rglob("*"))
+    asked = ("--labels", labels, "--joined", joined, "--json", found)
+    for further, told in (
+        (("--bundle", bare), "the bundle holds no profile"),
+        (("--bundle", bundle, "--out", tmp_path / "mine.yaml"), "is none by its content"),
+        (("--bundle", bundle, "--out", joined), "names what --joined names"),
+        (("--bundle", bundle, "--json", tmp_path / "no" / "f.json"), "is not there"),
+        (("--bundle", bundle, "--reference", tmp_path / "torn.parquet"), ""),
+        (("--bundle", bundle), "no rows"),
+        (("--bundle", bundle, "--reference", tmp_path / "odd.parquet"), "'hour'"),
+        (("--bundle", bundle, "--psi-note", "1", "--psi-alarm", "0.5"), "--psi-alarm"),
+    ):
+        watched = tmp_path / "empty.parquet" if told == "no rows" else log
+        outcome = run("monitor", watched, *asked, *further)
+        assert outcome.code in (2, 3), outcome.out
+        assert told in outcome.err
+        assert sorted(tmp_path.rglob("*")) == before, further
+    assert (tmp_path / "mine.yaml").read_text() == "data: mine\n"
 
 
 def test_a_page_and_a_reference_log(served: Path, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,25 +80,27 @@ def monitor(
     """
     from polyrank.cli.monitor_screen import show_watched
     from polyrank.cli.tables import console
-    from polyrank.monitoring import watch
+    from polyrank.monitoring import check_reference, watch
 
-    limits = _limits(psi_note, psi_alarm, margin)
-    if out is not None:
-        from polyrank import pages
-
-        pages.require_report()
+    limits, until = _limits(psi_note, psi_alarm, margin), instant(observed_until)
+    _check_written(joined, json_file, out)
     model = _load(bundle)
-    if joined is not None:
-        log, labels = _join(log, labels, model, joined), None
-    found = watch(
-        log,
+    check_reference(model, reference)
+    watched = partial(
+        watch,
         bundle=model,
         reference=reference,
-        labels=labels,
-        observed_until=instant(observed_until),
+        observed_until=until,
         thresholds=limits,
         resamples=resamples,
     )
+    if joined is None:
+        found = watched(log, labels=labels)
+    else:
+        with _draft(joined) as draft:
+            _join(log, labels, model, draft)
+            found = replace(watched(str(draft)), log=str(joined))
+            draft.replace(joined)
     show_watched(console(), found)
     if json_file is not None:
         _write(json_file, found.to_json())
@@ -132,8 +138,54 @@ def _load(path: Path | None) -> Bundle | None:
     return None if path is None else load_bundle(path)
 
 
-def _join(log: str, labels: str | None, bundle: Bundle | None, out: Path) -> str:
-    """Write the log with its labels; the path of it."""
+def _check_written(joined: Path | None, json_file: Path | None, out: Path | None) -> None:
+    """Refuse before the work what could not be written after it.
+
+    Raises:
+        ConfigError: Something of another kind, or of the log, lies there, or a folder is missing.
+    """
+    from polyrank.errors import ConfigError
+    from polyrank.storage.targets import FileKind, check_file
+
+    asked: tuple[tuple[str, Path | None, FileKind], ...] = (
+        ("--joined", joined, "Parquet"),
+        ("--json", json_file, "JSON"),
+        ("--out", out, "HTML"),
+    )
+    seen: dict[Path, str] = {}
+    for option, path, kind in asked:
+        if path is None:
+            continue
+        if (other := seen.setdefault(path.resolve(), option)) != option:
+            raise ConfigError(
+                f"names what {other} names", where=option, hint="Write each to a path of its own."
+            )
+        check_file(path, kind=kind, replace=option != "--joined")
+        if option != "--out" and not path.absolute().parent.is_dir():
+            raise ConfigError(
+                f"its folder {path.parent} is not there", where=option, hint="Make it first."
+            )
+    if out is not None:
+        from polyrank import pages
+
+        pages.require_report()
+
+
+@contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """Where the file is written before it gets its name; gone afterwards."""
+    from tempfile import TemporaryDirectory
+
+    from polyrank.storage.failures import storage_errors
+
+    with storage_errors("write the joined log", out.name):
+        folder = TemporaryDirectory(prefix=f".tmp-{out.name}-", dir=out.absolute().parent)
+    with folder as home:
+        yield Path(home) / out.name
+
+
+def _join(log: str, labels: str | None, bundle: Bundle | None, out: Path) -> None:
+    """Write the log with its labels."""
     from polyrank.errors import ConfigError
     from polyrank.monitoring import join_labels
     from polyrank.scoring.output import write_parquet
@@ -145,7 +197,6 @@ def _join(log: str, labels: str | None, bundle: Bundle | None, out: Path) -> str
             hint="Give --labels TABLE and --bundle FOLDER.",
         )
     write_parquet(join_labels(log, labels, bundle.schema), out, replace=False)
-    return str(out)
 
 
 def _write(path: Path, text: str) -> None:

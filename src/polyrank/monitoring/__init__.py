@@ -17,7 +17,7 @@ from polyrank.monitoring.drift import Drift, Rise
 from polyrank.monitoring.labels import join_labels
 from polyrank.monitoring.thresholds import LEVELS, Level, Thresholds
 from polyrank.monitoring.volume import Served, Volume
-from polyrank.monitoring.watch import watch
+from polyrank.monitoring.watch import check_reference, watch
 from polyrank.monitoring.watched import Calibrated, Finding, Watched
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Thresholds",
     "Volume",
     "Watched",
+    "check_reference",
     "join_labels",
     "watch",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from polyrank.bundle import Bundle, Distribution, Profile
+from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError, counted
 from polyrank.monitoring.calibration import calibration
 from polyrank.monitoring.drift import Drift, Rise, compare, level, rise
@@ -62,6 +63,7 @@ def watch(
         DataError: A log is refused, or the log has no rows.
     """
     limits = thresholds or Thresholds()
+    check_reference(bundle, reference)
     on = _told(log)
     if labels is not None:
         if bundle is None:
@@ -72,7 +74,7 @@ def watch(
             )
         log = list(join_labels(log, labels, bundle.schema))
     if reference is None:
-        profile = _profile(bundle)
+        profile = _own(bundle)
         now = read(log, bundle, observed_until)
     else:
         before, now = read(reference, bundle), read(log, bundle, observed_until)
@@ -99,8 +101,21 @@ def watch(
     )
 
 
-def _profile(bundle: Bundle | None) -> Profile:
-    """The bundle's own.
+def check_reference(bundle: Bundle | None, reference: Any) -> None:
+    """Refuse a log that there would be nothing to compare with.
+
+    Raises:
+        ConfigError: There is neither a profile nor a reference.
+        DataError: The reference cannot be read.
+    """
+    if reference is None:
+        _own(bundle)
+    else:
+        open_log(reference).schema()
+
+
+def _own(bundle: Bundle | None) -> Profile:
+    """The bundle's profile.
 
     Raises:
         ConfigError: There is none.

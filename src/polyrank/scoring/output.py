@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polyrank.errors import StorageError
+from polyrank.errors import DataError, StorageError
 from polyrank.storage.targets import check_file
 
 
@@ -22,6 +22,7 @@ def write_parquet(tables: Iterator[pa.Table], out: Path, *, replace: bool) -> in
 
     Raises:
         ConfigError: ``out`` exists, and ``replace`` is not set or it is no Parquet file.
+        DataError: There is no table.
         StorageError: The disk refused; what was there before is intact.
     """
     check_file(out, kind="Parquet", replace=replace)
@@ -42,7 +43,9 @@ def write_parquet(tables: Iterator[pa.Table], out: Path, *, replace: bool) -> in
 
 
 def _write(tables: Iterator[pa.Table], path: Path) -> int:
-    first = next(tables)
+    first = next(tables, None)
+    if first is None:
+        raise DataError("there are no rows to write")
     rows: int = first.num_rows
     with path.open("wb") as file:
         with pq.ParquetWriter(
