@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,8 @@ import pytest
 
 from polyrank.bundle import save_bundle
 from polyrank.cli import main
+from polyrank.cli.serve import still_at_work
+from polyrank.serving.models.shadowing import Background
 from tests import feeds
 
 
@@ -52,6 +56,23 @@ def test_it_serves_until_sigterm_and_ends_well(bundle: Path, tmp_path: Path) -> 
     told = [json.loads(line) for line in lines if line.startswith("{")]
     assert told[0]["route"] == "/v1/rank"
     assert len(list((tmp_path / "log" / "shop").glob("*.parquet"))) == 1
+
+
+def test_a_comparison_that_goes_on_does_not_abort_the_process_at_its_end() -> None:
+    """It did in two of four ends while a second version was compared: exit code -6."""
+    over = threading.Event()
+
+    def compare() -> None:
+        over.wait(20)
+
+    background = Background(1, lambda _: None)
+    background.offer(compare)
+    assert still_at_work()
+    over.set()
+    background.close()
+    deadline = time.monotonic() + 20
+    while still_at_work():
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ import typer
 if TYPE_CHECKING:
     from polyrank.serving.settings import ServeSettings
 
+AT_WORK = frozenset({"shadow", "prediction-log"})
+"""Threads of the server that may compute or write when it has ended."""
+
 
 def serve(
     models: Annotated[
@@ -101,9 +104,19 @@ def _run(settings: ServeSettings, token: Path | None, *, quiet: bool) -> int:
             code = run(guard, listener)
         if access is not None:
             access.close()
-    if code:
+    if code or still_at_work():
         os._exit(code)  # requests were cut: Python would wait for threads that may never end
     return code
+
+
+def still_at_work() -> bool:
+    """Whether a thread that nobody waits for is left, such as one that compares versions.
+
+    Python would end it in the middle of a library, which then aborts the process.
+    """
+    import threading
+
+    return any(each.daemon and each.name in AT_WORK for each in threading.enumerate())
 
 
 @contextmanager
