@@ -47,7 +47,7 @@ def export(
         told = f"the first {counted(len(rows), 'row')} of {on}"
     parity = export_bundle(scorer.bundle, out, format, rows, on=told, name=name, replace=force)
     if as_json:
-        typer.echo(parity.model_dump_json(indent=1))
+        typer.echo(parity.to_json(), nl=False)
         return
     typer.echo(f"written to {out}; beside eager fp32, on {told}:")
     for task, own in parity.tasks.items():

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
+from polyrank.bundle import save_bundle
+from polyrank.cli import main
+from polyrank.scoring.export import compiled, write
 from polyrank.scoring.export.inputs_of import inputs_of
 from polyrank.scoring.export.made_up import made_up, one_request
 from polyrank.scoring.export.parity import LIST, compare_predictions
 from polyrank.scoring.export.triton import config_text
-from polyrank.scoring.export.write import describe
+from polyrank.scoring.export.write import describe, export_bundle
+from polyrank.storage import jsonio
 from tests import feeds
 
 
@@ -54,6 +60,31 @@ def test_a_task_that_is_not_a_number_is_the_worst(broken: str) -> None:
     reference = {"click": np.array([0.1, 0.3]), "watch": np.array([1.0, 2.0])}
     found = {**reference, broken: np.full(2, np.nan)}
     assert math.isnan(compare_predictions(reference, found, on="rows").worst)
+
+
+def test_a_report_is_one_file_whatever_it_stands_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """In a package, in an artefact and on the screen; what compiles for a minute left out."""
+    bundle = feeds.bundle()
+    level = compare_predictions({"click": np.ones(3)}, {"click": np.ones(3)}, on="r", engine="e")
+    monkeypatch.setattr(compiled, "compile_program", lambda program, package: package.touch())
+    monkeypatch.setattr(write, "compiled_predictions", lambda *_: {})
+    monkeypatch.setattr(write, "onnx_of", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr(write, "_run", lambda *_: {})
+    monkeypatch.setattr(write, "compare_predictions", lambda *_, **__: level)
+    rows = made_up(bundle.encoders, 2)
+    found = set()
+    for form in ("onnx", "pt2"):
+        export_bundle(bundle, tmp_path / form, form, rows, on="r")
+        found.add((tmp_path / form / "parity.json").read_bytes())
+    save_bundle(bundle, tmp_path / "bundle")
+    words = [str(tmp_path / "bundle"), "--out", str(tmp_path / "again"), "--json"]
+    assert main(["export", *words]) == 0
+    assert found == {capsysbinary.readouterr().out}
+    [content] = found
+    assert content == jsonio.dumps(jsonio.loads(content, where="parity"))
+    assert b'"rank_correlation": null' in content
 
 
 def test_made_up_rows_are_rows_of_the_table() -> None:

@@ -101,7 +101,7 @@ def write_package(
             compile_program(program, draft / "model.pt2")
             parity = check(draft / "model.pt2")
             (draft / "inputs.json").write_bytes(jsonio.dumps(described))
-            (draft / "parity.json").write_bytes(parity.model_dump_json(indent=1).encode())
+            (draft / "parity.json").write_bytes(parity.to_json())
             if out.exists():
                 shutil.rmtree(out)
             draft.rename(out)

@@ -11,12 +11,15 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+
+from polyrank.storage import jsonio
 
 LIST = 200
 """Rows that are ranked together where no requests are known."""
@@ -51,6 +54,10 @@ class Parity(BaseModel):
     engine: str
     precision: str
     tasks: dict[str, TaskParity]
+
+    def to_json(self) -> bytes:
+        """As every file of an artefact: two spaces, sorted keys; what is undefined is null."""
+        return jsonio.dumps(json.loads(self.model_dump_json()))
 
     @property
     def worst(self) -> float:

@@ -5,7 +5,6 @@ What is written predicts before calibration; calibration and the value model sta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -76,7 +75,7 @@ def export_bundle(
     _refuse(parity)
     files: dict[str, FileSource] = {
         "inputs.json": jsonio.dumps(describe(bundle, inputs)),
-        "parity.json": jsonio.dumps(json.loads(parity.model_dump_json())),
+        "parity.json": parity.to_json(),
     }
     if format == "triton":
         files = {f"{name}/{file}": source for file, source in files.items()}
