@@ -25,7 +25,7 @@ from polyrank.serving.exploring import check_explored, tell_of_unknown
 from polyrank.serving.http import PLACES_APART, AccessLog, Finished, Guard, Readiness
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf, Served, share_one_heap
-from polyrank.serving.predictions import PredictionLog, check_logged
+from polyrank.serving.predictions import PredictionLog, check_folder, check_logged
 from polyrank.serving.rankers import Rankers
 from polyrank.serving.recent import Recent
 from polyrank.serving.service import Service
@@ -98,7 +98,7 @@ def hosted(
 
 
 def _check(settings: ServeSettings) -> None:
-    """Refuse what says nothing, or of a model that is not served."""
+    """Refuse what says nothing, or of a model that is not served, or what can log nothing."""
     if not settings.models:
         raise ConfigError("no model is to be served", where="models", hint="Name a bundle.")
     for name in settings.features:
@@ -106,6 +106,8 @@ def _check(settings: ServeSettings) -> None:
             told = f"features are told of model {name!r}, which is not served"
             raise ConfigError(told, where="features", hint=suggest(name, settings.models))
     check_explored(settings.explore, settings.models, is_logged=settings.predictions is not None)
+    if settings.predictions is not None:
+        check_folder(settings.predictions.folder)
 
 
 def _loaded(settings: ServeSettings, metrics: Metrics, stack: ExitStack) -> tuple[Catalog, Rankers]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import shutil
 import subprocess
 import sys
@@ -21,15 +23,18 @@ from hypothesis import strategies as st
 
 from polyrank.data import open_log
 from polyrank.errors import ConfigError
+from polyrank.serving.host import hosted
 from polyrank.serving.predictions import (
     Counted,
     PredictionLog,
     PredictionLogSettings,
+    check_folder,
     input_columns,
 )
 from polyrank.serving.predictions import part as part_module
 from polyrank.serving.predictions.part import Part, finished
 from polyrank.serving.predictions.types import fitted, widened, wider
+from polyrank.serving.settings import LoggedTo, ServeSettings
 from tests import feeds
 from tests.serving.predictions.served import answer
 
@@ -345,9 +350,14 @@ def test_a_full_disk_loses_counted_requests_and_is_tried_again(small_disk: Path)
     assert log.counts().dropped == 0
 
 
-def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocked = tmp_path / "log"
     blocked.write_text("in the way")
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    monkeypatch.setattr(logging.getLogger("polyrank.serving"), "handlers", [handler])
     log = PredictionLog(blocked, PredictionLogSettings(file_seconds=0.02, retry_seconds=0.02))
     log.append(answer())
     wait_until(lambda: log.counts().refusals == 1)
@@ -357,6 +367,19 @@ def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
     wait_until(lambda: log.counts().written == 1)
     log.close()
     assert log.counts().lost == 1
+    (line,) = said.getvalue().splitlines()
+    assert line.endswith("refused: Not a directory; 1 answered request lost, tried again in 0.02 s")
+
+
+def test_a_server_that_could_log_nothing_does_not_start(tmp_path: Path) -> None:
+    blocked = tmp_path / "log"
+    blocked.write_text("in the way")
+    settings = ServeSettings(models={"feed": tmp_path}, predictions=LoggedTo(folder=blocked))
+    refused = pytest.raises(ConfigError, match="nothing can be logged there: File exists")
+    with refused, hosted(settings):
+        pass
+    check_folder(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
 
 
 TYPES = [

@@ -36,6 +36,7 @@ from polyrank.serving.predictions.answer import Answer
 from polyrank.serving.predictions.columns import check_logged, input_columns
 from polyrank.serving.predictions.counts import Counted
 from polyrank.serving.predictions.declared import types_of
+from polyrank.serving.predictions.folder import check_folder
 from polyrank.serving.predictions.log import PredictionLog
 from polyrank.serving.predictions.settings import PredictionLogSettings
 
@@ -44,6 +45,7 @@ __all__ = [
     "Counted",
     "PredictionLog",
     "PredictionLogSettings",
+    "check_folder",
     "check_logged",
     "input_columns",
     "types_of",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from pathlib import Path
 
 import pyarrow as pa
 
+from polyrank.errors import ConfigError, counted
 from polyrank.serving.predictions.counts import Counts
 from polyrank.serving.predictions.part import Part, clear_left_behind, finished
 from polyrank.serving.predictions.settings import PredictionLogSettings
@@ -14,10 +17,33 @@ from polyrank.serving.predictions.types import fitted, widened
 
 BUFFER_BYTES = 8 * 2**20
 """Rows that are held until so many can be written as one group."""
+_logger = logging.getLogger("polyrank.serving")
+
+
+def check_folder(path: Path) -> None:
+    """Make the folder of a log, before anything is answered.
+
+    Raises:
+        ConfigError: It cannot be made, or nothing can be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    else:
+        if os.access(path, os.W_OK | os.X_OK):
+            return
+        why = "no permission to write"
+    raise ConfigError(
+        f"nothing can be logged there: {why}",
+        where=str(path),
+        hint="Give a folder that this process may write to, or switch the log off.",
+    )
 
 
 class Folder:
-    """Takes rows and writes files; for one thread. What the disk refuses is counted, never raised.
+    """Takes rows and writes files; for one thread. What the disk refuses is counted and told on
+    the log of the process, never raised.
 
     Args:
         path: The folder; made when the first row comes.
@@ -86,8 +112,8 @@ class Folder:
             assert self._part is not None, "a flush opens it"
             if whole or self._part.size >= self._settings.file_bytes:
                 self._publish(self._part)
-        except OSError:
-            self._give_up()
+        except OSError as error:
+            self._give_up(error)
 
     def _flush(self) -> None:
         if not self._held:
@@ -108,8 +134,11 @@ class Folder:
         self._requests = 0
         self._retire()
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: OSError) -> None:
         """Lose what is open, and let the disk rest."""
+        told = "the prediction log %s was refused: %s; %s lost, tried again in %g s"
+        lost, pause = counted(self._requests, "answered request"), self._settings.retry_seconds
+        _logger.warning(told, self._path, error.strerror or type(error).__name__, lost, pause)
         if self._part is not None:
             self._part.discard()
         self._counts.add(lost=self._requests, refusals=1)
