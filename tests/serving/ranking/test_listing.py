@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyrank.serving.errors import RequestError
 from polyrank.serving.ranking.listing import listing
 
 IDS = st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=4) | st.lists(
@@ -41,3 +43,16 @@ def test_a_listing_is_the_json_of_its_dictionaries(data: st.DataObject) -> None:
     ]
     found = json.loads(listing(ids, places, scores, groups))
     assert repr(found) == repr(wanted)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("column", ["score", "predictions.click", "terms.click"])
+def test_a_number_that_is_not_finite_is_our_error(column: str, number: float) -> None:
+    fine, broken = np.array([0.5, 0.25]), np.array([0.5, number])
+    columns = dict.fromkeys(("score", "predictions.click", "terms.click"), fine)
+    score, click, term = (columns | {column: broken}).values()
+    groups = {"predictions": {"click": click}, "terms": {"click": term}}
+    with pytest.raises(RequestError) as caught:
+        listing(["n", "null"], np.array([1, 0]), score, groups)
+    told = f"the answer at candidates.{column}[1] is not a finite number"
+    assert (caught.value.status, caught.value.message) == (500, told)

@@ -157,12 +157,13 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
 
 
-def dumps(document: object) -> bytes:
+def dumps(document: object, *, place: str = "") -> bytes:
     """UTF-8 JSON of ``document``; floats, float32 included, read back as the same numbers.
 
     Args:
         document: dict with str names, list, tuple, str, int, float, bool, None, and contiguous
             numpy arrays and scalars of numbers.
+        place: Of the document in the answer, for messages.
 
     Raises:
         RequestError: 500 where a number is not finite, naming the place: JSON has no word for it.
@@ -175,8 +176,8 @@ def dumps(document: object) -> bytes:
     polyrank.serving.errors.RequestError: the answer at score[1] is not a finite number
     """
     text = orjson.dumps(document, option=OPTIONS)
-    if b"null" in text:
-        _refuse_not_finite(document, "")
+    if b"n" in text and b"null" in text:  # one letter is looked for 20 times as fast as four
+        _refuse_not_finite(document, place)
     return text
 
 

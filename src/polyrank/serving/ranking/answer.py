@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from orjson import Fragment
 
-from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Served
 from polyrank.serving.protocol import dumps
 from polyrank.serving.ranking.ask import Ask
@@ -32,7 +30,7 @@ def answer_of(
         drawn: What was drawn for this request; null: nothing was.
 
     Raises:
-        RequestError: 500, a prediction is not finite.
+        RequestError: 500, a prediction, term or score is not finite.
     """
     ask, tables = ranked.ask, ranked.predicted.tables
     wanting = tables.wanting
@@ -41,7 +39,6 @@ def answer_of(
         "model": served.model,
         "version": served.version,
         "value_model": _value_model(served, ask) | ({} if drawn is None else {"drawn": drawn}),
-        "candidates": Fragment(_candidates(ranked)),
     }
     beside = {
         "degraded": dict(wanting.degraded),
@@ -49,7 +46,10 @@ def answer_of(
         "missing": list(wanting.missing),
         "ignored": list(tables.ignored),
     }
-    return dumps(told | {name: value for name, value in beside.items() if value})
+    head, rest = dumps(told), dumps({name: value for name, value in beside.items() if value})
+    # The candidates' numbers are checked by the column; within one document they would be again.
+    comma = b"," if len(rest) > 2 else b""
+    return b"".join((head[:-1], b',"candidates":', _candidates(ranked), comma, rest[1:]))
 
 
 def _value_model(served: Served, ask: Ask) -> dict[str, Any]:
@@ -65,16 +65,10 @@ def _candidates(ranked: Ranked) -> bytes:
     return listing(
         [items[place] for place in order_K.tolist()],
         order_K,
-        _finite(ranked.scored.score_N[order_K]),
+        ranked.scored.score_N[order_K],
         groups | ({"terms": terms} if terms else {}),
     )
 
 
 def _taken(values: Named, order_K: NDArray[np.int64]) -> Named:
-    return {name: _finite(value_N[order_K]) for name, value_N in values.items()}
-
-
-def _finite(value_K: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not np.isfinite(value_K).all():
-        raise RequestError(500, "the model's answer is not finite")
-    return value_K
+    return {name: value_N[order_K] for name, value_N in values.items()}

@@ -34,21 +34,24 @@ def listing(
     Args:
         ids: (K,)
         place_K: Where each stood in the request.
-        score_K: Finite.
-        groups: By field an object of finite numbers, (K,) each.
+        score_K: Numbers.
+        groups: By field an object of numbers, (K,) each.
+
+    Raises:
+        RequestError: 500 where a number is not finite, naming its column and its place there.
     """
     if not len(ids):
         return b"[]"
     columns = [
         (b'},{"id":', _texts(ids)),
-        (b',"index":', _numbers(place_K)),
-        (b',"score":', _numbers(score_K)),
+        (b',"index":', _numbers(place_K, "index")),
+        (b',"score":', _numbers(score_K, "score")),
     ]
     ended = b""
     for field, named in groups.items():
         opening = ended + b"," + dumps(field) + b":{"
         for name, value_K in named.items():
-            columns.append((opening + dumps(name) + b":", _numbers(value_K)))
+            columns.append((opening + dumps(name) + b":", _numbers(value_K, f"{field}.{name}")))
             opening = b","
         ended = b"}" if named else opening + b"}"
     columns[0] = (ended + columns[0][0], columns[0][1])
@@ -72,8 +75,8 @@ def _texts(ids: Sequence[Id]) -> list[bytes]:
     return _parts(dumps(list(ids)))
 
 
-def _numbers(value_K: NDArray[Any]) -> list[bytes]:
-    return _parts(dumps(np.ascontiguousarray(value_K)))
+def _numbers(value_K: NDArray[Any], column: str) -> list[bytes]:
+    return _parts(dumps(np.ascontiguousarray(value_K), place=f"candidates.{column}"))
 
 
 def _parts(numbers: bytes) -> list[bytes]:
