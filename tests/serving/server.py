@@ -51,12 +51,14 @@ class Server:
 
 
 @contextmanager
-def running(models: Mapping[str, Path], **settings: Any) -> Iterator[Server]:
+def running(
+    models: Mapping[str, Path], *, token: str | None = TOKEN, **settings: Any
+) -> Iterator[Server]:
     """A server of these models; ``settings`` as in ``ServeSettings``."""
     limits = {"grace_seconds": 0, "drain_seconds": 2, **settings.pop("limits", {})}
     tree = {"models": dict(models), "limits": limits, **settings}
     with (
-        hosted(ServeSettings(**tree), token=TOKEN) as guard,
+        hosted(ServeSettings(**tree), token=token) as guard,
         bind("127.0.0.1", 0) as listener,
         serving(guard, listener),
         httpx.Client(base_url=url_of(listener), timeout=60) as client,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +140,19 @@ def test_recorded_requests_can_be_picked(browser: Browser, server: Server) -> No
         assert page.evaluate(over) <= 0, "the longest one does not leave its panel"
         page.select_option("#recorded", option.get_attribute("value"))
         expect(page.locator(f"{REGION} tbody tr")).to_have_count(7)
+
+
+def test_a_server_without_a_token_says_that_nothing_can_be_changed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    save_bundle(feeds.bundle(), tmp_path / "feed")
+    with (
+        running({"feed": tmp_path / "feed"}, token=None) as bare,
+        shown(browser, bare) as (page, _),
+    ):
+        page.fill("#token", TOKEN)
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#saved")).to_contain_text("started without a token")
 
 
 def test_ids_that_a_double_cannot_hold_stay_themselves(browser: Browser, server: Server) -> None:

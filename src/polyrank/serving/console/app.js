@@ -22,9 +22,13 @@ async function call(method, path, body, token) {
   const text = await answer.text();
   let told;
   try { told = parse(text); } catch { told = { error: `the server answered ${answer.status}` }; }
-  if (!answer.ok) throw new Error(told.error || `the server answered ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(told.error || `the server answered ${answer.status}`), { status: answer.status });
   return told;
 }
+
+// Without a token of its own a server has no routes for operators.
+const ofOperators = (error) => error.status === 404 && $("model").value in state.models
+  ? "this server was started without a token (--admin-token FILE), so nothing can be changed" : error.message;
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -263,7 +267,7 @@ async function loadRecorded() {
     const told = state.recorded.map((each, place) => element("option", { value: place },
       `${place < asked.length ? place + 1 : "rows it was tried on"}: ${(each.candidates || []).length} candidates`));
     $("recorded").replaceChildren(element("option", { value: "" }, "choose"), ...told);
-  } catch (error) { say("saved", error.message); }
+  } catch (error) { say("saved", ofOperators(error)); }
 }
 
 // ---- saving
@@ -282,7 +286,7 @@ async function change(method, what, body, profile) {
     fill($("profile"), Object.keys(version().profiles), profile);
     chooseProfile();
     say("saved", `profile ${done.profile} is at version ${done.value_version}`);
-  } catch (error) { say("saved", error.message); }
+  } catch (error) { say("saved", ofOperators(error)); }
 }
 
 // ---- live
