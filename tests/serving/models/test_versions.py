@@ -165,6 +165,34 @@ def test_a_version_that_is_not_loaded_any_more_can_be_pinned(
         assert catalog.status()["m"]["versions"] == ["1", "3"]
 
 
+def test_what_one_server_pins_all_of_the_folder_answer_by(
+    tmp_path: Path, bundles: list[Path], process: GateProcess
+) -> None:
+    """Also one that they have not loaded; what was pinned for a while is not kept for ever."""
+    home = tmp_path / "m"
+    for name, bundle in zip("1234", bundles, strict=False):
+        place(bundle, home / name)
+    settings = worlds.AT_ONCE.model_copy(update={"keep": 1})
+    with (
+        Catalog({"m": home}, settings=settings, process=process) as one,
+        Catalog({"m": home}, settings=settings, process=process) as other,
+    ):
+        for version in "12":
+            one.pin("m", version)
+        shelf = other._shelves["m"]
+        shelf.watch()
+        told = other.status()["m"]
+        assert (told["serving"], told["pinned"], told["versions"]) == ("2", "2", ["2", "4"])
+        last = told["last_reload"]
+        shelf.watch()
+        assert other.status()["m"]["last_reload"] is last
+        one.pin("m", None)
+        for catalog in (one, other):
+            catalog._shelves["m"].watch()
+            told = catalog.status()["m"]
+            assert (told["serving"], told["pinned"], told["versions"]) == ("4", None, ["4"])
+
+
 def test_a_bad_version_is_passed_over_and_tried_again_once_it_changes(
     tmp_path: Path, bundles: list[Path], process: GateProcess
 ) -> None:

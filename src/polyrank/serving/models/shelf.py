@@ -110,13 +110,14 @@ class Shelf:
             self._watch_notice = None
 
     def look(self) -> None:
-        """Reload if what lies there is not what was seen; take over what others set."""
-        if self.source.look() != self._seen:
-            self.reload(again=False)
+        """Take over what others set; reload if what lies there, or is loaded, is not what it was
+        or should be."""
         with self.swap:
             before = self.store.current
             if self.store.refresh() is not before:
                 self.apply(self.store.current)
+        if self.source.look() != self._seen or self._is_amiss():
+            self.reload(again=False)
 
     def reload(self, *, again: bool = True) -> Reloaded:
         """Let in what is new; when it returns, no request is answered by what it replaced.
@@ -253,6 +254,15 @@ class Shelf:
         if self.source.kind == "bundle" and not kept:
             return loaded, reports, refused
         return kept, reports, refused
+
+    def _is_amiss(self) -> bool:
+        """Whether a version that another server pinned is not loaded, or more are than are kept."""
+        line, pinned = self.line, self.store.current.pinned
+        if line is None or self.source.kind != "versions":
+            return False
+        labels = {each.label for each in self._seen or ()}
+        lacking = pinned in labels and pinned not in {*line.versions, *self._refused}
+        return lacking or len((line.versions.keys() & labels) - self._held()) > self.settings.keep
 
     def _held(self) -> set[str]:
         """Versions that are kept however old they are: pinned, or compared."""
