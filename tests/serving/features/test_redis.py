@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,7 +62,15 @@ def _items(by: float) -> dict[str, tuple[RowCodec, pa.Table]]:
     return {"items": (world.codec("items"), table.set_column(place, "item_quality", values))}
 
 
-def test_stopped_and_started_again_while_in_use(own: RedisProcess) -> None:
+def test_stopped_and_started_again_while_in_use(
+    own: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logger = logging.getLogger("polyrank.serving")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    before = logger.level
+    logger.setLevel(logging.INFO)
     settings = _settings(own, failures=2, cooldown_s=0.05, timeout_ms=1000)
     filled(settings)
     store = opened(settings, "items")
@@ -98,9 +108,15 @@ def test_stopped_and_started_again_while_in_use(own: RedisProcess) -> None:
         for thread in threads:
             thread.join()
         store.close()
+        logger.setLevel(before)
     assert faults == []
     assert reasons >= {None, "open"}
     assert store.counts.degraded == store.counts.failures + store.counts.skipped
+    lines = said.getvalue().splitlines()
+    assert lines, "told once when it is left alone, once when it answers again, in turn"
+    assert all("is left alone after failures" in line for line in lines[::2])
+    assert set(lines[1::2]) == {"side table 'items': redis answers again"}
+    assert len(lines) % 2 == 0
 
 
 def test_a_restart_between_two_calls_is_not_noticed(own: RedisProcess) -> None:

@@ -1,10 +1,13 @@
 """A store that may fail, and how a request gets on without it.
 
-A failure is never the request's: it gets nulls, which encoders take as unknown, and is told so.
+A failure is never the request's: it gets nulls, which encoders take as unknown, and is told so. The
+log of the process is told once when a store is left alone, and once when it answers again.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +22,8 @@ from polyrank.serving.features.columns import WrongBytes
 from polyrank.serving.features.counts import Counter, Counts
 from polyrank.serving.features.keys import key_bytes, keys_of
 from polyrank.serving.features.store import Fetched, Id, Reason
+
+_logger = logging.getLogger("polyrank.serving")
 
 
 class GuardedStore:
@@ -39,6 +44,8 @@ class GuardedStore:
         self._timeout_s = timeout_s
         self._breaker = breaker
         self._counter = Counter()
+        self._telling = threading.Lock()
+        self._is_left_alone = False
 
     @property
     def counts(self) -> Counts:
@@ -68,6 +75,7 @@ class GuardedStore:
     def _fetch(self, keys: Sequence[bytes | None], deadline: Deadline) -> Fetched:
         """One admitted call; the breaker is told how it ended, whatever happens."""
         tell = self._breaker.undecided
+        reason: Reason | None = None
         limit = deadline.tightened(self._timeout_s)
         try:
             found = self._asked(keys, limit)
@@ -75,14 +83,29 @@ class GuardedStore:
         except StoreLate:
             if limit.at < deadline.at:  # else the request had no time left, whoever took it
                 tell = self._breaker.failed
-            return self._defaults(len(keys), "timeout", timeouts=1)
+            reason = "timeout"
+            return self._defaults(len(keys), reason, timeouts=1)
         except (StoreDown, WrongBytes) as error:
             tell = self._breaker.failed
-            reason: Reason = "down" if isinstance(error, StoreDown) else "wrong"
+            reason = "down" if isinstance(error, StoreDown) else "wrong"
             return self._defaults(len(keys), reason, failures=1)
         finally:
             tell()
+            self._heard(reason)
         return found
+
+    def _heard(self, reason: Reason | None) -> None:
+        """Tell the log what changed by a call that ended so."""
+        name, kind = self._codec.name, self._backend.kind
+        with self._telling:
+            state = self._breaker.state
+            if reason is None and self._is_left_alone and state == "closed":
+                self._is_left_alone = False
+                _logger.info("side table %r: %s answers again", name, kind)
+            elif reason and not self._is_left_alone and state == "open":
+                self._is_left_alone = True
+                told = "side table %r: %s is left alone after failures, the last one %r: defaults"
+                _logger.warning(told, name, kind, reason)
 
     def _asked(self, keys: Sequence[bytes | None], limit: Deadline) -> Fetched:
         wanted = [key for key in keys if key is not None]
