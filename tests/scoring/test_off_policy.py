@@ -313,6 +313,11 @@ def test_requests_without_propensities_may_be_many() -> None:
     found = read(changed(feeds.log(), "propensity", half))
     assert found.left_out == {"without propensities": 150}
     assert found.num_requests == 150
+    broken = changed(feeds.log(), "propensity", half)
+    broken = broken.filter(pa.array(np.arange(3000) % 20 != 7))
+    with pytest.raises(DataError, match=r"75 of 150 .* the others: 75 whose") as refused:
+        read(broken)
+    assert "75 without" not in str(refused.value), "no fault of those that were asked about"
     with pytest.raises(DataError, match="no request was randomised: 300 without propensities"):
         read(changed(feeds.log(), "propensity", lambda row: None, pa.float64()))
 

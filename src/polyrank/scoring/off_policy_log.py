@@ -285,8 +285,9 @@ def _kept(found: LoggedRows, question: Question) -> LoggedRows:
         if (bad_R & good_R).any():
             left_out[reason] = int((bad_R & good_R).sum())
             good_R &= ~bad_R
-    broken = sum(number for reason, number in left_out.items() if reason not in NOT_RANDOM)
-    told = "; ".join(f"{number:,} {reason}" for reason, number in left_out.items())
+    faults = {reason: number for reason, number in left_out.items() if reason not in NOT_RANDOM}
+    broken = sum(faults.values())
+    told = "; ".join(f"{number:,} {reason}" for reason, number in (faults or left_out).items())
     if not good_R.any() or broken > MOST_BROKEN * (good_R.sum() + broken):
         raise DataError(
             f"{broken:,} of {int(good_R.sum()) + broken:,} requests cannot be told of, and leaving "
