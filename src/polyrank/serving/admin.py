@@ -23,6 +23,9 @@ from polyrank.serving.service import Service
 
 OPERATORS = "/v1/models/"
 """Paths of what is told of models and changed: the ranking's load keeps nobody from them."""
+FOR_ALL = "/example"
+"""The end of the one that asks for no token and is computed: with turns of the operators' it would
+keep them out."""
 MIN_TOKEN = 16
 """Characters that a token has at least."""
 _TRIES_PER_SECOND, _TRIES = 0.2, 10

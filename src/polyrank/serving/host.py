@@ -18,7 +18,7 @@ from polyrank.errors import ConfigError, counted, suggest
 from polyrank.scoring import Order, Scorer
 from polyrank.scoring.engines import Engine, EngineName, Precision, choose
 from polyrank.scoring.engines.graphs import find_graph
-from polyrank.serving.admin import MIN_TOKEN, OPERATORS, Admin
+from polyrank.serving.admin import FOR_ALL, MIN_TOKEN, OPERATORS, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
 from polyrank.serving.exploring import check_explored, tell_of_unknown
@@ -94,7 +94,14 @@ def hosted(
         catalog.watch(settings.watch_seconds)
         readiness.begin()
         spans = stack.enter_context(traced(app, settings.otlp))
-        yield Guard(spans, settings.limits, apart=[OPERATORS], readiness=readiness, report=report)
+        yield Guard(
+            spans,
+            settings.limits,
+            apart=[OPERATORS],
+            not_apart=[FOR_ALL],
+            readiness=readiness,
+            report=report,
+        )
 
 
 def _check(settings: ServeSettings) -> None:

@@ -20,6 +20,8 @@ from tests.serving.http.wire import eventually
 RUNNING: list[World] = []
 APART = "/work/apart"
 """The beginning of paths with turns of their own."""
+FOR_ALL = "-for-all"
+"""The end of those without."""
 
 
 @dataclass
@@ -161,7 +163,14 @@ def world(
         if report is not None:
             report(finished)
 
-    it.guard = Guard(it.app(), limits, apart=[APART], readiness=it.readiness, report=both)
+    it.guard = Guard(
+        it.app(),
+        limits,
+        apart=[APART],
+        not_apart=[FOR_ALL],
+        readiness=it.readiness,
+        report=both,
+    )
     with bind("127.0.0.1", 0) as listener:
         it.port = listener.getsockname()[1]
         with serving(it.guard, listener) as it.server:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from polyrank.serving.http import CLIENT_GONE, PLACES_APART, Guard, Limits, Readiness
-from tests.serving.http.app import APART, World, world
+from tests.serving.http.app import APART, FOR_ALL, World, world
 from tests.serving.http.wire import Reply, Wire, ask, eventually, request
 
 LIMITS = Limits(
@@ -88,6 +88,14 @@ def test_f5_those_with_turns_of_their_own_find_room_and_are_bounded_too(it: Worl
             assert ask(it.port, apart).status == 503
             assert [wire.reply().status for wire in (*busy, *under_way)] == [200] * 7
     assert (it.guard.gate_apart.busy, it.guard.gate_apart.waiting) == (0, 0)
+
+
+def test_f5_what_anybody_may_ask_keeps_no_operator_out(it: World) -> None:
+    """80 who asked for an example had two of three operators refused."""
+    with asked(it, f"apart{FOR_ALL}", 200) as first:
+        eventually(lambda: it.guard.gate.busy == 1)
+        assert it.guard.gate_apart.busy == 0
+        assert first.reply().status == 200
 
 
 def test_f5_one_that_fills_the_queue_while_it_sends_its_body_is_refused_as_well(it: World) -> None:

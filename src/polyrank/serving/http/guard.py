@@ -47,6 +47,7 @@ class Guard:
         exempt: Paths that need no turn and have no rate, such as health's.
         apart: Beginnings of paths with turns of their own, such as operators', who want in above
             all when there is no room.
+        not_apart: Ends of such paths without.
         readiness: While it is starting, all other paths are answered 503; while it is leaving,
             connections are closed after their answer.
         report: Called with every request that is over; must not block.
@@ -59,6 +60,7 @@ class Guard:
         *,
         exempt: frozenset[str] = ALWAYS_ANSWERED,
         apart: Sequence[str] = (),
+        not_apart: Sequence[str] = (),
         readiness: Readiness | None = None,
         report: Report = unreported,
     ) -> None:
@@ -69,6 +71,7 @@ class Guard:
         self.gate = Gate(self.limits.max_requests, _pace(self.limits))
         self.gate_apart = Gate(PLACES_APART, _pace(self.limits))
         self._apart = tuple(beginning.encode() for beginning in apart)
+        self._not_apart = tuple(end.encode() for end in not_apart)
         self.budget = Budget(self.limits.max_buffered_bytes)
         self.num_cut = 0
         self.startup_error: Exception | None = None
@@ -140,7 +143,8 @@ class Guard:
             gate.leave()
 
     def _gate_of(self, path: bytes) -> Gate:
-        return self.gate_apart if path.startswith(self._apart) else self.gate
+        apart = path.startswith(self._apart) and not path.endswith(self._not_apart)
+        return self.gate_apart if apart else self.gate
 
     def _check(self, exchange: Exchange) -> None:
         """What can be decided on the headers alone."""
