@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
@@ -13,8 +14,13 @@ import pytest
 
 from polyrank.bundle import load_bundle, save_bundle
 from polyrank.cli import main
+from polyrank.cli.export import export
+from polyrank.cli.score import score
+from polyrank.cli.serve import serve
 from polyrank.errors import ConfigError
-from polyrank.scoring import TorchEngine
+from polyrank.scoring import Scorer, TorchEngine
+from polyrank.scoring.engines import choose
+from polyrank.scoring.engines.choosing import PRECISIONS
 from polyrank.scoring.export.compiled import require_compiler
 from polyrank.scoring.export.inputs_of import inputs_of
 from polyrank.scoring.export.made_up import made_up, one_request
@@ -72,6 +78,55 @@ def test_a_name_that_is_no_folder_is_refused(
 ) -> None:
     assert main(["export", "no-such-bundle", "--out", str(tmp_path / "x"), "--name", name]) == 2
     assert "--name: must be up to 64 letters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("export", "--out", "x", "--precision", "bf16"), "'onnx' has no precision 'bf16'"),
+        (("export", "--out", "x", "--format", "pt2", "--precision", "int8"), "bf16; int8: onnx"),
+        (("score", "log", "out", "--precision", "int8"), "'eager' has no precision 'int8'"),
+        (("score", "log", "out", "--engine", "onnx", "--precision", "bf16"), "bf16: compiled"),
+        (("score", "log", "out", "--precision", "fp8"), "fp8"),
+    ],
+)
+def test_a_precision_that_there_is_not_is_refused_first(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([words[0], "no-such-bundle", *words[1:]]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_precisions_are_asked_for_alike() -> None:
+    asked = []
+    for verb in (serve, score, export):
+        kinds, option = get_args(get_type_hints(verb, include_extras=True)["precision"])
+        literal = next((each for each in get_args(kinds) if get_args(each)), kinds)
+        asked.append((get_args(literal), option.help))
+    assert asked[0] == asked[1] == asked[2]
+    assert set(asked[0][0]) == {each for known in PRECISIONS.values() for each in known}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("form", "precision"), [("onnx", "int8"), ("pt2", "bf16")])
+def test_less_precision_is_told_beside_the_export(
+    saved: Path, form: str, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = saved / precision
+    words = ["export", str(saved / "bundle"), "--out", str(out), "--format", form]
+    assert main([*words, "--precision", precision, "--on", str(saved / "log.parquet")]) == 0
+    assert f"in {precision}" in capsys.readouterr().out
+    told = json.loads((out / "parity.json").read_text())
+    assert told["precision"] == precision
+    worst = max(task["relative"] for task in told["tasks"].values())
+    assert 1e-5 < worst < 0.05
+    if form == "onnx":
+        scored = saved / "scored.parquet"
+        words = ["score", str(saved / "bundle"), str(saved / "log.parquet"), str(scored)]
+        assert main([*words, "--engine", "onnx", "--precision", precision]) == 0
+        bundle = load_bundle(saved / "bundle")
+        scorer = Scorer(bundle, choose(bundle, "onnx", precision="int8"))
+        assert pq.read_table(scored).equals(scorer.score(pq.read_table(saved / "log.parquet")))
 
 
 @pytest.mark.nightly

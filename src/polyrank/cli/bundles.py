@@ -12,17 +12,24 @@ from polyrank.errors import ConfigError
 
 if TYPE_CHECKING:
     from polyrank.scoring import Scorer
-    from polyrank.scoring.engines import EngineName
+    from polyrank.scoring.engines import EngineName, Precision
 
 
-def open_scorer(bundle: Path, tables: Sequence[str] = (), engine: EngineName = "eager") -> Scorer:
+def open_scorer(
+    bundle: Path,
+    tables: Sequence[str] = (),
+    engine: EngineName = "eager",
+    precision: Precision = "fp32",
+) -> Scorer:
     """A scorer of the bundle, with side tables given as ``NAME=PATH`` instead of its own."""
     from polyrank.bundle import load_bundle
     from polyrank.scoring import Scorer
     from polyrank.scoring.engines import choose
+    from polyrank.scoring.engines.choosing import check_precision
 
+    check_precision(engine, precision)
     loaded = load_bundle(bundle)
-    return Scorer(loaded, choose(loaded, engine), tables=named_paths(tables))
+    return Scorer(loaded, choose(loaded, engine, precision=precision), tables=named_paths(tables))
 
 
 def warn_of_training_rows(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polyrank.cli.options import AsJson, BundlePath, Tables
+from polyrank.cli.options import AsJson, BundlePath, LessPrecision, Tables
 
 ROWS = 2000
 """That are compared."""
@@ -25,6 +25,7 @@ def export(
         str | None,
         typer.Option("--on", metavar="LOG", help="Rows to compare on; else rows are made up."),
     ] = None,
+    precision: LessPrecision = "fp32",
     tables: Tables = [],  # noqa: B006
     as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an export there.")] = False,
@@ -32,10 +33,12 @@ def export(
     """Write the network for other runtimes, compared with this one."""
     from polyrank.cli.bundles import open_scorer
     from polyrank.errors import counted
+    from polyrank.scoring.engines.choosing import check_precision
     from polyrank.scoring.export.made_up import made_up
     from polyrank.scoring.export.recorded import recorded
-    from polyrank.scoring.export.write import export_bundle
+    from polyrank.scoring.export.write import ENGINES, export_bundle
 
+    check_precision(ENGINES[format], precision)
     _check(bundle, out, format, force=force)
     _check_name(name)
     scorer = open_scorer(bundle, tables)
@@ -45,11 +48,13 @@ def export(
     else:
         rows = recorded(scorer, on, ROWS)
         told = f"the first {counted(len(rows), 'row')} of {on}"
-    parity = export_bundle(scorer.bundle, out, format, rows, on=told, name=name, replace=force)
+    parity = export_bundle(
+        scorer.bundle, out, format, rows, on=told, name=name, precision=precision, replace=force
+    )
     if as_json:
         typer.echo(parity.to_json(), nl=False)
         return
-    typer.echo(f"written to {out}; beside eager fp32, on {told}:")
+    typer.echo(f"written to {out}, in {precision}; beside eager fp32, on {told}:")
     for task, own in parity.tasks.items():
         typer.echo(
             f"  {task}: differs by at most {own.largest_difference:.2g}, rank correlation "

@@ -44,6 +44,10 @@ ObservedUntil = Annotated[
         help="When late labels were looked at; else when the training log was cut.",
     ),
 ]
+LessPrecision = Annotated[
+    Literal["fp32", "bf16", "int8", "int8_tables"],
+    typer.Option("--precision", help="Less than fp32 is faster, and ranks a little otherwise."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Metrics = Annotated[
     list[str], typer.Option("--metric", metavar="NAME", help="Only this metric, as ndcg@5.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polyrank.cli.options import BundlePath, LogPath, MaxQuarantineShare, Tables
+from polyrank.cli.options import BundlePath, LessPrecision, LogPath, MaxQuarantineShare, Tables
 
 
 def score(
@@ -23,6 +23,7 @@ def score(
         Literal["auto", "eager", "onnx", "compiled"],
         typer.Option("--engine", help="What computes; auto: the faster one that is ready."),
     ] = "eager",
+    precision: LessPrecision = "fp32",
     tables: Tables = [],  # noqa: B006
     max_quarantine_share: MaxQuarantineShare = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a Parquet file there.")] = False,
@@ -32,7 +33,7 @@ def score(
     from polyrank.data import Ledger
     from polyrank.errors import ConfigError, counted
 
-    scorer = open_scorer(bundle, tables, engine)
+    scorer = open_scorer(bundle, tables, engine, precision)
     if bundle.resolve() in out.resolve().parents:
         raise ConfigError(
             "lies in the bundle, which would not load again",

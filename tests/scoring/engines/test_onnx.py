@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import weakref
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from polyrank.scoring.engines import (
     BLOCK_ROWS,
     Engine,
     OnnxEngine,
+    Precision,
     Predictions,
     TorchEngine,
     UserRows,
@@ -32,10 +34,12 @@ from polyrank.scoring.engines import (
     graphs,
 )
 from polyrank.scoring.engines.base import joined
+from polyrank.scoring.engines.onnx import session_of
 from polyrank.scoring.export.inputs_of import inputs_of
-from polyrank.scoring.export.int8 import quantised
+from polyrank.scoring.export.int8 import quantised, quantised_by
 from polyrank.scoring.export.made_up import made_up
 from polyrank.scoring.export.parity import compare_predictions
+from polyrank.scoring.export.write import export_bundle
 from tests import feeds
 
 ROWS = BLOCK_ROWS + 100
@@ -262,6 +266,39 @@ def test_auto_takes_what_is_ready_and_fast(bundle: Bundle, engines: list[OnnxEng
     assert choose(bundle).name in ("eager", "onnx")
     assert choose(replace(bundle, version="")).name == "eager"
     assert choose(bundle, "eager").precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    "precision", [pytest.param("int8", marks=pytest.mark.nightly), "int8_tables"]
+)
+def test_a_file_in_less_precision_predicts_what_the_engine_predicts(
+    bundle: Bundle,
+    batch: Batch,
+    engines: list[OnnxEngine],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Precision,
+) -> None:
+    """In plain ONNX Runtime, and says beside it how far that is off; the bundle stays whole."""
+    del engines  # made, so that the network is ready
+    monkeypatch.setattr(quantised_by, "__kwdefaults__", {"least": 8})  # the feed's are narrow
+    monkeypatch.setattr(quantised, "__kwdefaults__", {"least": 8})
+    rows, own = batch.slice(0, 300), replace(bundle, model=deepcopy(bundle.model))
+    parity = export_bundle(bundle, tmp_path / "x", "onnx", rows, on="rows", precision=precision)
+    session = session_of((tmp_path / "x" / "model.onnx").read_bytes(), 1)
+    given = inputs_of(bundle).of(rows, None)
+    feed = {each.name: given[each.name].numpy() for each in session.get_inputs()}
+    found = dict(zip(TASKS, session.run(list(TASKS), feed), strict=True))
+    want = choose(own, "onnx", precision=precision).predict(rows)
+    assert compare_predictions(want, found, on="rows").worst <= 1e-6
+    told = compare_predictions(TorchEngine(bundle.model).predict(rows), found, on="rows")
+    assert parity.tasks == told.tasks
+    assert 1e-5 < parity.worst < 0.05
+    beside = json.loads((tmp_path / "x" / "parity.json").read_bytes())
+    assert (beside["precision"], beside["engine"]) == (precision, "onnx")
+    meta = session.get_modelmeta().custom_metadata_map
+    assert meta["polyrank.precision"] == precision
+    assert meta["polyrank.bundle"] == bundle.version
 
 
 @pytest.mark.parametrize(

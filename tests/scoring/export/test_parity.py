@@ -72,7 +72,7 @@ def test_a_report_is_one_file_whatever_it_stands_beside(
     monkeypatch.setattr(write, "program_of", lambda *_, **__: None)
     monkeypatch.setattr(compiled, "compile_program", lambda program, package: package.touch())
     monkeypatch.setattr(write, "compiled_predictions", lambda *_: {})
-    monkeypatch.setattr(write, "onnx_of", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr(write, "onnx_content", lambda *_: onnx.ModelProto().SerializeToString())
     monkeypatch.setattr(write, "_run", lambda *_: {})
     monkeypatch.setattr(write, "compare_predictions", lambda *_, **__: level)
     rows = made_up(bundle.encoders, 2)

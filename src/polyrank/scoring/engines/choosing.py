@@ -60,12 +60,7 @@ def choose(
             or the bundle's tables were let go of.
     """
     require_tables(bundle.model)
-    if precision not in PRECISIONS[name]:
-        able = [other for other, known in PRECISIONS.items() if precision in known]
-        raise ConfigError(
-            f"engine {name!r} has no precision {precision!r}",
-            hint=f"It has {', '.join(PRECISIONS[name])}; {precision}: {', '.join(able)}.",
-        )
+    check_precision(name, precision)
     if name == "auto":
         return _fastest(bundle, threads)
     if name == "onnx":
@@ -73,6 +68,20 @@ def choose(
     if name == "compiled":
         return CompiledEngine(bundle.model, inputs_of(bundle), precision=precision)
     return TorchEngine(bundle.model)
+
+
+def check_precision(name: EngineName, precision: Precision) -> None:
+    """Refuse a precision that an engine does not have.
+
+    Raises:
+        ConfigError: With those it has, and which engine has this one.
+    """
+    if precision not in PRECISIONS[name]:
+        able = [other for other, known in PRECISIONS.items() if precision in known]
+        raise ConfigError(
+            f"engine {name!r} has no precision {precision!r}",
+            hint=f"It has {', '.join(PRECISIONS[name])}; {precision}: {', '.join(able)}.",
+        )
 
 
 def _onnx(

@@ -42,6 +42,7 @@ def program_of(
     half: bool = False,
     once: bool = True,
     cut: bool = False,
+    tables: bool | None = None,
 ) -> Program:
     """The program of a trained model; the numbers of rows, users and entries are free.
 
@@ -52,12 +53,13 @@ def program_of(
         half: Products in bfloat16, as in training under autocast.
         once: Whether to compute the user's side once.
         cut: Whether to cut products where their results are cut, for a runtime that would copy.
+        tables: Whether the embedding tables are inputs, as they are of logits (null).
 
     Raises:
         ConfigError: A part of the network cannot be exported.
     """
     network = Network(model, inputs, gives).eval()
-    x, dims = _example(model, inputs, gives)
+    x, dims = _example(model, inputs, gives == "logits" if tables is None else tables)
     try:
         with _quiet(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             traced = export(network, (x,), dynamic_shapes=(dims,), strict=False)
@@ -76,7 +78,7 @@ def program_of(
 
 
 def _example(
-    model: RankingModel, inputs: Inputs, gives: Gives
+    model: RankingModel, inputs: Inputs, with_tables: bool
 ) -> tuple[dict[str, Tensor], dict[str, dict[int, object]]]:
     """Tensors to trace with, and which of their dimensions are free."""
     users, rows = Dim("users"), Dim("rows")
@@ -95,7 +97,7 @@ def _example(
             x[each.name] += _ENTRIES
         dims[each.name] = {0: free[each.counts]}
     x["user_row"] = torch.arange(_ROWS) % _USERS
-    if gives == "logits":
+    if with_tables:
         for place, table in enumerate(model.tables_of_inputs()):
             x[table_name(place)] = table
             dims[table_name(place)] = {}

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from polyrank.bundle import Bundle
 from polyrank.data import Batch
-from polyrank.errors import ArtefactError, ConfigError
+from polyrank.errors import ArtefactError
+from polyrank.scoring.engines.choosing import EngineName, Precision, check_precision
 from polyrank.scoring.engines.eager import TorchEngine
 from polyrank.scoring.engines.onnx import session_of
 from polyrank.scoring.export.compiled import compiled_predictions, write_package
 from polyrank.scoring.export.inputs_of import inputs_of
 from polyrank.scoring.export.network import Input, Inputs
-from polyrank.scoring.export.onnx_file import onnx_of
+from polyrank.scoring.export.onnx_content import onnx_content
 from polyrank.scoring.export.parity import Parity, compare_predictions
 from polyrank.scoring.export.program import program_of
 from polyrank.scoring.export.triton import config_text
@@ -29,9 +30,10 @@ from polyrank.storage.commit import FileSource
 
 Format = Literal["onnx", "pt2", "triton"]
 TOLERANCE = 1e-5
-"""Of a fp32 network, relative to the largest prediction of a task or 1."""
-MOST_BYTES = 1_900_000_000
-"""Of one ONNX file; the format ends at 2 GiB."""
+"""Of a fp32 network, relative to the largest prediction of a task or 1; how far one of less
+precision is off, its report says."""
+ENGINES: dict[Format, EngineName] = {"onnx": "onnx", "triton": "onnx", "pt2": "compiled"}
+"""Whose precisions a format has."""
 KIND, FORMAT_VERSION = "export", 1
 
 
@@ -43,6 +45,7 @@ def export_bundle(
     *,
     on: str,
     name: str = "polyrank",
+    precision: Precision = "fp32",
     replace: bool = False,
 ) -> Parity:
     """Write the network, what its inputs are, and how close it comes.
@@ -55,23 +58,28 @@ def export_bundle(
         rows: To compare on, at least one.
         on: Which rows these are.
         name: Of the model in a Triton repository.
+        precision: As of the engine ``onnx`` or, of a package, ``compiled``: one that an engine has
+            is one that its file can have. Ranges of int8 are fixed by the rows that engines fix
+            them by, not by ``rows``.
         replace: Replace what an export wrote there before.
 
     Returns:
         The comparison.
 
     Raises:
-        ConfigError: The network cannot be exported, or a package or compiler is missing.
-        ArtefactError: It does not predict what the bundle predicts.
+        ConfigError: The network cannot be exported, there is no such precision, or a package or
+            compiler is missing.
+        ArtefactError: In fp32 it does not predict what the bundle predicts; or nothing finite.
         StorageError: The disk refused.
     """
+    check_precision(ENGINES[format], precision)
     inputs = inputs_of(bundle)
     reference = TorchEngine(bundle.model).predict(rows)
     if format == "pt2":
-        return _export_package(bundle, inputs, out, rows, reference, on, replace)
-    content = _onnx(bundle, inputs)
+        return _export_package(bundle, inputs, out, rows, reference, on, precision, replace)
+    content = onnx_content(bundle, inputs, precision)
     found = _run(content, inputs, rows, list(reference))
-    parity = compare_predictions(reference, found, on=on, engine="onnx")
+    parity = compare_predictions(reference, found, on=on, engine="onnx", precision=precision)
     _refuse(parity)
     files: dict[str, FileSource] = {
         "inputs.json": jsonio.dumps(describe(bundle, inputs)),
@@ -88,7 +96,7 @@ def export_bundle(
         files,
         kind=KIND,
         format_version=FORMAT_VERSION,
-        extra={"bundle": bundle.version, "format": format},
+        extra={"bundle": bundle.version, "format": format, "precision": precision},
         replace=replace,
     )
     return parity
@@ -122,20 +130,6 @@ def describe(bundle: Bundle, inputs: Inputs) -> dict[str, jsonio.JsonValue]:
     }
 
 
-def _onnx(bundle: Bundle, inputs: Inputs) -> bytes:
-    size = sum(value.numel() * 4 for value in bundle.model.state_dict().values())
-    if size > MOST_BYTES:
-        raise ConfigError(
-            f"the network has {size:,} bytes, and one ONNX file holds {MOST_BYTES:,}",
-            where="model",
-            hint="Lower `embedding_dim`, or the vocabularies by `min_frequency` or hashing.",
-        )
-    program = program_of(bundle.model, inputs, "predictions", cut=True)
-    proto = onnx_of(program, {"polyrank.bundle": bundle.version})
-    content: bytes = proto.SerializeToString()
-    return content
-
-
 def _run(
     content: bytes, inputs: Inputs, rows: Batch, tasks: list[str]
 ) -> Mapping[str, NDArray[np.float64]]:
@@ -153,13 +147,16 @@ def _export_package(
     rows: Batch,
     reference: Mapping[str, NDArray[np.float64]],
     on: str,
+    precision: Precision,
     replace: bool,
 ) -> Parity:
-    program = program_of(bundle.model, inputs, "predictions")
+    program = program_of(bundle.model, inputs, "predictions", half=precision == "bf16")
 
     def check(package: Path) -> Parity:
         found = compiled_predictions(package, program, inputs, rows)
-        parity = compare_predictions(reference, found, on=on, engine="compiled")
+        parity = compare_predictions(
+            reference, found, on=on, engine="compiled", precision=precision
+        )
         _refuse(parity)
         return parity
 
@@ -167,7 +164,12 @@ def _export_package(
 
 
 def _refuse(parity: Parity) -> None:
-    if not parity.worst <= TOLERANCE:
+    if not np.isfinite(parity.worst):
+        raise ArtefactError(
+            f"the exported network predicts what is not finite, or the bundle does, on {parity.on}",
+            hint="Export it in fp32, on other rows.",
+        )
+    if parity.precision == "fp32" and parity.worst > TOLERANCE:
         raise ArtefactError(
             f"the exported network differs by {parity.worst:.3g} of its predictions on "
             f"{parity.on}, and may by {TOLERANCE:g}",
