@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 
 from serving.clients import Client, Run, closed_loop, open_loop
+from serving.flags import add_flags, cores_of
 from serving.judge import Judge
-from serving.process import Cores, Server, import_seconds, serving
+from serving.process import Server, import_seconds, serving
 from serving.questions import Question, rankings
 from serving.world import World, trained
 
-HERE = Path(__file__).resolve().parent
 SIZES = (200, 1000)
 COUNT = 24
 """Requests of each size; they repeat."""
@@ -297,7 +297,7 @@ def measured(bench: Bench, options: argparse.Namespace) -> list[str]:
 
 def report(options: argparse.Namespace, lines: list[str], load: float) -> str:
     """The page."""
-    pinned = "not pinned" if options.free else str(Cores.split())
+    pinned = str(cores_of(options) or "not pinned")
     limits = ", ".join(f"{key} {value}" for key, value in limits_of(options).items()) or "defaults"
     source = "KuaiRand-Pure" if options.data_root else options.bundle or "a simulated feed"
     return "\n".join(
@@ -326,17 +326,13 @@ def limits_of(options: argparse.Namespace) -> dict[str, int]:
 def flags() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-root", type=Path, default=os.environ.get("POLYRANK_DATA"))
-    parser.add_argument("--bundle", type=Path, help="a trained bundle, instead")
+    add_flags(parser, "serving_load.md")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each part")
     parser.add_argument("--pairs", type=int, default=4, help="of windows with and without reload")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--deadline-ms", type=int, default=1000)
     parser.add_argument("--places", type=int, help="the server's limits.max_requests")
     parser.add_argument("--queue", type=int, help="the server's limits.queue_length")
-    parser.add_argument("--free", action="store_true", help="pin nothing to cores")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "serving_load.md")
-    parser.add_argument("serve", nargs="*", help="further flags of `polyrank serve`, after --")
     return parser.parse_args()
 
 
@@ -348,8 +344,7 @@ def main() -> None:
         world = World.of(options.bundle or trained(options.data_root, folder), folder)
 
         def start() -> AbstractContextManager[Server]:
-            cores = None if options.free else Cores.split()
-            limits = limits_of(options)
+            cores, limits = cores_of(options), limits_of(options)
             return serving(world.link, folder, cores=cores, limits=limits, flags=options.serve)
 
         with start() as server:

@@ -27,12 +27,12 @@ from pathlib import Path
 import numpy as np
 
 from serving.clients import FAILED, Client, Run, closed_loop, open_loop
+from serving.flags import add_flags, cores_of
 from serving.judge import Judge
-from serving.process import Cores, Server, serving
+from serving.process import Server, serving
 from serving.questions import TRIAL, Question, mistakes, rankings
 from serving.world import World, trained
 
-HERE = Path(__file__).resolve().parent
 SIZE = 100
 COUNT = 24
 DEADLINE_MS = 10_000
@@ -177,7 +177,7 @@ async def soak(world: World, server: Server, minutes: float, every: tuple[float,
 
 def soaked_with(world: World, options: argparse.Namespace, minutes: float, leak: int) -> Soaked:
     """A server of its own, soaked."""
-    cores = None if options.free else Cores.split()
+    cores = cores_of(options)
     with serving(
         world.link, world.folder, cores=cores, limits={}, flags=options.serve, leak=leak
     ) as server:
@@ -224,15 +224,11 @@ def memory_lines(soaked: Soaked) -> list[str]:
 def flags() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-root", type=Path, default=os.environ.get("POLYRANK_DATA"))
-    parser.add_argument("--bundle", type=Path, help="a trained bundle, instead")
+    add_flags(parser, "serving_soak.md")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--control-minutes", type=float, default=4.0, help="of the planted leak")
     parser.add_argument("--change-seconds", type=float, default=5.0)
     parser.add_argument("--reload-seconds", type=float, default=60.0)
-    parser.add_argument("--free", action="store_true", help="pin nothing to cores")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "serving_soak.md")
-    parser.add_argument("serve", nargs="*", help="further flags of `polyrank serve`, after --")
     return parser.parse_args()
 
 
@@ -247,7 +243,7 @@ def main() -> None:
         if options.control_minutes > 0:
             control = soaked_with(world, options, options.control_minutes, LEAK)
             named.append((f"with {LEAK} bytes kept of each ranking", control))
-    pinned = "not pinned" if options.free else str(Cores.split())
+    pinned = str(cores_of(options) or "not pinned")
     lines = [
         f"# Soak, {datetime.date.today()}",
         "",

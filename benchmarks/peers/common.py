@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 import torch._dynamo  # any optimizer imports it at its first use
@@ -29,6 +30,15 @@ def columns(path):
     """Every column as a numpy array."""
     table = pq.read_table(path)
     return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def made_up(sizes):
+    """Of each number of candidates that is asked for: it, how often to ask, and columns of them."""
+    rng = np.random.default_rng(0)
+    for count in map(int, sys.argv[5:]):
+        x = {name: rng.integers(0, size, count) for name, size in zip(IDS, sizes, strict=True)}
+        x |= {name: rng.normal(size=count).astype(np.float32) for name in NUMERICS}
+        yield count, int(sys.argv[4]), x
 
 
 class Clock:

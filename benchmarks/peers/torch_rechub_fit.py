@@ -3,36 +3,15 @@
 import tempfile
 
 import numpy as np
-from common import (
-    BATCH,
-    BINARY,
-    DIM,
-    EXPERT_WIDTHS,
-    EXPERTS,
-    IDS,
-    NUMERICS,
-    TASKS,
-    TOWER,
-    Clock,
-    columns,
-    settings,
-)
-from torch_rechub.basic.features import DenseFeature, SparseFeature
-from torch_rechub.models.multi_task import MMOE
+from common import BATCH, IDS, NUMERICS, TASKS, Clock, columns, settings
 from torch_rechub.trainers import MTLTrainer
 from torch_rechub.utils.data import DataGenerator
+from torch_rechub_model import TYPES, mmoe
 
 path, sizes = settings()
 clock = Clock()
 log = columns(path)
-features = [
-    SparseFeature(name, vocab_size=size, embed_dim=DIM)
-    for name, size in zip(IDS, sizes, strict=True)
-]
-features += [DenseFeature(name) for name in NUMERICS]
-types = ["classification"] * len(BINARY) + ["regression"]
-tower = {"dims": list(TOWER)}
-model = MMOE(features, types, EXPERTS, {"dims": list(EXPERT_WIDTHS)}, [dict(tower) for _ in TASKS])
+model = mmoe(sizes)
 x = {name: log[name] for name in [*IDS, *NUMERICS]}
 y = np.stack([log[task] for task in TASKS], 1).astype(np.float32)
 few = slice(0, 1000)
@@ -44,6 +23,6 @@ train, valid, _ = DataGenerator(x, y).generate_dataloader(
     batch_size=BATCH,
 )
 with tempfile.TemporaryDirectory() as folder:
-    trainer = MTLTrainer(model, types, n_epoch=1, model_path=folder)
+    trainer = MTLTrainer(model, TYPES, n_epoch=1, model_path=folder)
     trainer.fit(train, valid)
 clock.report(len(y))
