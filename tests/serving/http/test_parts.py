@@ -196,6 +196,17 @@ def test_compressed_bodies_of_several_pieces_are_cut_and_trailed_like_small_ones
             asyncio.run(decoded(damaged, decoder, 10**9, lambda size: None))
 
 
+def test_what_follows_a_compressed_body_is_not_read() -> None:
+    """All of it was kept, and copied with each further piece: 0.9 s for 16 MiB."""
+    held: list[int] = []
+    body = gzip.compress(b"{}") + b"x" * 100 * PIECE
+    decoder = decoder_of(b"gzip")
+    assert decoder is not None
+    with pytest.raises(RequestError, match="bytes follow"):
+        asyncio.run(decoded(body, decoder, 10**9, held.append))
+    assert held == [2]
+
+
 @few
 @given(st.binary(max_size=60))
 def test_no_accept_encoding_breaks_anything(value: bytes) -> None:
