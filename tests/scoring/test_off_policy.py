@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -494,6 +494,35 @@ def test_all_that_a_log_lacks_is_told_at_once_with_what_to_log() -> None:
     gone = feeds.log().drop_columns("position")
     with pytest.raises(DataError, match=r"`keys\.position` 'position' is no column of the log"):
         read(gone)
+
+
+def flat(tree: Any) -> list[Any]:
+    """What stands at any depth."""
+    if isinstance(tree, dict | list | tuple):
+        each = tree.values() if isinstance(tree, dict) else tree
+        return [leaf for own in each for leaf in flat(own)]
+    return [tree]
+
+
+@pytest.mark.parametrize("lacks", [("position",), ("request",), ("request", "position")])
+def test_a_served_log_tells_what_the_schema_has_no_keys_for(lacks: tuple[str, ...]) -> None:
+    """By the server's own columns the same is told as by keys, and without either the cure."""
+    names = {"request": ("request_id", "served_request"), "position": ("position", "served_rank")}
+    log = feeds.log().append_column("served_request", feeds.log()["request_id"].cast("string"))
+    want = judged(log)
+    bare = Scorer(without_keys(feeds.bundle(), *lacks))
+    renamed = {own: served for role, (own, served) in names.items() if role in lacks}
+    served = log.drop_columns("served_request") if "request" in lacks else log
+    served = served.rename_columns([renamed.get(name, name) for name in served.column_names])
+    found = estimate_log(bare, served, orders(), CLICK, estimator=FEW["snips"], temperature=1.5)
+    for one, other in zip(flat(asdict(found)), flat(asdict(want)), strict=True):
+        is_float = isinstance(other, float)
+        assert one == (pytest.approx(other, rel=1e-9, nan_ok=True) if is_float else other)
+    with pytest.raises(DataError) as refused:
+        read_logged(bare, served.drop_columns(list(renamed.values())), [], CLICK)
+    for role in lacks:
+        told = f"the schema has no `keys.{role}`, and the log no column {names[role][1]!r}"
+        assert told in str(refused.value)
 
 
 def test_too_little_overlap_says_what_would_help() -> None:

@@ -20,6 +20,7 @@ from polyrank.fusion.off_policy import (
     PlackettLuce,
     WeightJitter,
 )
+from polyrank.scoring.off_policy_columns import WHERE
 from polyrank.scoring.off_policy_decisions import (
     Decisions,
     DrawnLists,
@@ -29,7 +30,6 @@ from polyrank.scoring.off_policy_decisions import (
     weights_of,
 )
 from polyrank.scoring.off_policy_log import (
-    WHERE,
     LoggedRows,
     Question,
     drawn_from,

@@ -17,17 +17,25 @@ from numpy.typing import NDArray
 
 from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError, suggest
-from polyrank.evaluation import NO_GROUP, Observations
+from polyrank.evaluation import Observations
 from polyrank.fusion.off_policy import WeightJitter, is_whole
 from polyrank.schema import Schema
 from polyrank.scoring.first_rows import MOST_ROWS, context_of, first_rows
+from polyrank.scoring.labels import SERVED
+from polyrank.scoring.off_policy_columns import (
+    RANK,
+    WHERE,
+    codes,
+    listed_by,
+    numbered,
+    numbers_in,
+)
 from polyrank.scoring.order import Order, expected
 from polyrank.scoring.scorer import Scorer
 from polyrank.scoring.slices import slice_values
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-WHERE = "off-policy"
 DRAWN = "weight_"
 """Before the name of a value model's weight: the column of what was drawn for the request."""
 DRAWN_FROM = "served_drawn"
@@ -157,18 +165,19 @@ def read_logged(
     source = open_log(log)
     given = source.schema().names
     context = context_of(orders, given)
+    listed = listed_by(schema, given)
     known = _known_by(schema, question, given)
     read = first_rows(
         scorer,
         log,
         source,
-        extra=(*context, *known),
-        keep=(*context, *known, str(schema.keys.position)),
+        extra=(*context, *known, *listed.values()),
+        keep=(*context, *known, *listed.values()),
         part=part,
         max_quarantine_share=max_quarantine_share,
         most_rows=most_rows,
     )
-    found = _gathered(schema, read.rows, read.columns, context, known, question, read.on)
+    found = _gathered(schema, read.rows, read.columns, context, known, listed, question, read.on)
     return _kept(found, question)
 
 
@@ -178,11 +187,12 @@ def _known_by(schema: Schema, question: Question, given: Sequence[str]) -> tuple
     Raises:
         DataError: All that is missing.
     """
-    keys, lacks = schema.keys, []
-    for role, column in (("request", keys.request), ("position", keys.position)):
-        if column is None:
-            lacks.append(f"the schema has no `keys.{role}`")
-        elif column not in given:
+    keys, lacks, listed = schema.keys, [], listed_by(schema, given)
+    for role, served in (("request", SERVED), ("position", RANK)):
+        column = getattr(keys, role)
+        if column is None and role not in listed:
+            lacks.append(f"the schema has no `keys.{role}`, and the log no column {served!r}")
+        elif role not in listed:
             lacks.append(f"`keys.{role}` {column!r} is no column of the log")
     if question.drawn:
         known = tuple(DRAWN + name for name in question.drawn)
@@ -210,12 +220,14 @@ def _gathered(
     held: pa.Table,
     context: Sequence[str],
     known: Sequence[str],
+    listed: Mapping[str, str],
     question: Question,
     told: str,
 ) -> LoggedRows:
     """All rows, with what is known of each."""
-    request_N = _numbered(rows.groups["request"])
-    place_N = _numbers(held, str(schema.keys.position))
+    code_N = rows.groups.get("request")
+    request_N = numbered(codes(held[listed["request"]]) if code_N is None else code_N)
+    place_N = numbers_in(held, listed["position"])
     value = expected(schema, rows.predictions)
     return LoggedRows(
         schema=schema,
@@ -228,7 +240,7 @@ def _gathered(
         weight_N=np.ones(rows.num_rows) if rows.weights is None else rows.weights,
         cluster_N=rows.groups.get("user", request_N),
         propensity_N=_propensities(held, known, question, request_N, place_N),
-        drawn={name: _numbers(held, DRAWN + name) for name in question.drawn},
+        drawn={name: numbers_in(held, DRAWN + name) for name in question.drawn},
         otherwise_N=_otherwise(held, question),
         on=told,
         clusters="users" if "user" in rows.groups else "requests",
@@ -263,7 +275,7 @@ def _propensities(
     """(N,) of the place given those above; -1 where a request's order was not random."""
     if question.drawn:
         return np.full(len(request_N), np.nan)
-    value_N = _numbers(held, known[0])
+    value_N = numbers_in(held, known[0])
     if question.randomised is None:
         return value_N
     size_N = np.bincount(request_N)[request_N]
@@ -341,7 +353,7 @@ def _only(found: LoggedRows, kept_N: Bools, left_out: Mapping[str, int]) -> Logg
         schema=found.schema,
         predictions=of(found.predictions),
         columns=of(found.columns),
-        request_N=_numbered(found.request_N[kept_N]),
+        request_N=numbered(found.request_N[kept_N]),
         place_N=found.place_N[kept_N],
         reward_N=found.reward_N[kept_N],
         model_N=found.model_N[kept_N],
@@ -367,28 +379,3 @@ def _outcome(schema: Schema, rows: Observations, task: str) -> Floats:
 def _weighed(worth: Mapping[str, float], value: Mapping[str, Floats]) -> Floats:
     """(N,) sum of worth times value; a task worth nothing is not asked for its value."""
     return np.asarray(sum(number * value[task] for task, number in worth.items() if number))
-
-
-def _numbered(code_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) requests from 0; a row without a key is one by itself."""
-    own_N = np.where(code_N == NO_GROUP, np.arange(len(code_N)), -1)
-    pairs_2N = np.stack([code_N, own_N])
-    return np.unique(pairs_2N, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def _numbers(held: pa.Table, name: str) -> Floats:
-    """(N,) of a column, NaN where it is null.
-
-    Raises:
-        DataError: It holds no numbers.
-    """
-    column = held[name]
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise DataError(
-            f"column {name!r} holds {column.type}, where numbers are read",
-            where=WHERE,
-            hint="Cast it to a number.",
-        )
-    return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), dtype=np.float64)

@@ -18,6 +18,7 @@ from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema
 from polyrank.scoring import PREFIX, SCORE, Order, Scorer
 from polyrank.scoring.labels import SERVED
+from polyrank.scoring.off_policy_columns import RANK
 from polyrank.scoring.off_policy_log import DRAWN, DRAWN_FROM
 from polyrank.scoring.shown import SHOWN
 from polyrank.serving.predictions.answer import Answer
@@ -25,7 +26,6 @@ from polyrank.serving.predictions.settings import PredictionLogSettings
 
 REQUEST = SERVED
 AT = "served_at"
-RANK = "served_rank"
 MODEL = "served_model"
 VERSION = "served_version"
 VALUES = "served_value_version"
