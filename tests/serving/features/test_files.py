@@ -104,6 +104,7 @@ def test_a_wrong_file_in_its_place_is_not_taken(where: StoreSettings) -> None:
     for content in (b"", b"no such file" * 999, None):
         if content is None:  # a good file, of other columns
             table = pa.table({"item_id": [7], "item_quality": [9.0]})
+            _path(where).unlink()  # what is none of its kind is not written over
             fill(where, {"items": (RowCodec("items", "item_id", table.schema), table)})
         else:
             other = _path(where).with_name("other")
