@@ -321,6 +321,25 @@ def test_rows_bring_what_a_value_model_reads(server: Server, scorer: Scorer) -> 
     assert sorted(likes) == sorted(offline[PREFIX + "like"].to_pylist())
 
 
+def test_priority_is_accepted_and_has_no_effect(server: Server) -> None:
+    """F7; and the document says so, with all other parameters that there are."""
+    tensor = {"name": "item_id", "datatype": "INT64", "shape": [3], "data": [1, 2, 3]}
+    path, body = "/v2/models/feed/infer", {"id": "same", "inputs": [tensor]}
+    plain = server.ask("POST", path, body)
+    for priority in (0, 1, 9, 2**31):
+        asked = {**body, "parameters": {"priority": priority}}
+        assert server.ask("POST", path, asked) == plain
+    for wrong in ("high", 1.5, True, None):
+        told = server.ask("POST", path, {**body, "parameters": {"priority": wrong}}, 400)
+        assert "priority" in told["error"]
+    paths = server.ask("GET", "/openapi.json")["paths"]
+    content = paths["/v2/models/{model}/infer"]["post"]["requestBody"]["content"]
+    known = content["application/json"]["schema"]["properties"]["parameters"]["properties"]
+    assert set(known) == {"binary_data_output", "timeout", "priority", "profile"}
+    assert known["priority"]["type"] == "integer"
+    assert "without any effect" in known["priority"]["description"]
+
+
 def test_a_value_model_changes_at_once_and_rolls_back(server: Server) -> None:
     rows, body = request(500, 20)
     before = server.rank(body)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from polyrank._version import __version__
+from polyrank.serving.infer import PARAMETERS
 from polyrank.serving.protocol import WIRE
+from polyrank.serving.protocol.infer import PARAMETERS as PROTOCOL_PARAMETERS
 
 _NAME = {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"}
 _ID = {"type": ["string", "integer", "null"]}
@@ -18,6 +20,7 @@ _ERROR = {
     "properties": {"error": {"type": "string", "maxLength": 512}},
 }
 _REFUSALS = ("400", "404", "408", "411", "413", "415", "429", "431", "503", "504")
+_JSON_TYPES = {bool: "boolean", int: "integer", str: "string"}
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
 
 
@@ -147,6 +150,20 @@ def _infer() -> dict[str, Any]:
             "id": {"type": "string", "maxLength": 128},
             "inputs": {"type": "array", "items": tensor},
             "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-            "parameters": {"type": "object"},
+            "parameters": {"type": "object", "properties": _parameters()},
         },
+    }
+
+
+def _parameters() -> dict[str, Any]:
+    told = {
+        "binary_data_output": "Whether outputs come as bytes where they do not say themselves.",
+        "timeout": "Microseconds that the answer may take.",
+        "priority": "Accepted, since the protocol has it, and without any effect: no request goes "
+        "before another.",
+        "profile": "Whose value model scores the rows; `default` unless given.",
+    }
+    known = {**PROTOCOL_PARAMETERS, **PARAMETERS}
+    return {
+        name: {"type": _JSON_TYPES[kind], "description": told[name]} for name, kind in known.items()
     }

@@ -24,7 +24,7 @@ PARAMETERS: Mapping[str, type] = MappingProxyType(
     {"binary_data_output": bool, "timeout": int, "priority": int}
 )
 """Request parameters that every model knows: whether outputs come as bytes, microseconds that the
-answer may take, and its priority."""
+answer may take, and its priority, which is accepted and has no effect."""
 MAX_ID = 128
 """Characters of a request's id."""
 MAX_ELEMENTS = 2**31
