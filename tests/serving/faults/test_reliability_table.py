@@ -54,7 +54,7 @@ def test_a_table_that_rots_is_found() -> None:
     for part, instead in (
         ("::test_a_bad_bundle_is_refused`", "::test_gone`"),
         ("`benchmarks/serving_soak.py`", "`benchmarks/gone.py`"),
-        ("| F7 | not shown", "| F7 | shown"),
+        ("`serving/test_server.py::test_priority_is_accepted_and_has_no_effect`", "by nothing"),
         ("| E9 |", "| E99 |"),
     ):
         assert part in text
