@@ -155,14 +155,14 @@ def test_every_prediction_says_which_quantity_it_is(scorer: Scorer, tmp_path: Pa
 
 def test_a_log_that_is_refused_leaves_the_old_scores(scorer: Scorer, tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
-    out.write_bytes(b"before")
+    out.write_bytes(b"PAR1before")
     length = feeds.log().column_names.index("item_length_s")
     infinite = pa.array([float("inf")] * feeds.ROWS)
     with pytest.raises(DataError, match="item_length_s"):
         scorer.score_file(
             feeds.log().set_column(length, "item_length_s", infinite), out, replace=True
         )
-    assert out.read_bytes() == b"before"
+    assert out.read_bytes() == b"PAR1before"
     assert list(tmp_path.iterdir()) == [out]
 
 
