@@ -1,8 +1,10 @@
-"""What every test shares: hypothesis without deadlines, since the machines are shared."""
+"""What every test shares: hypothesis without deadlines, since the machines are shared; a cache."""
 
 import atexit
 import gc
+from collections.abc import Iterator
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -29,3 +31,12 @@ def _seed(seed: int) -> torch.Generator:
 
 if not torch.accelerator.is_available():
     torch.manual_seed = torch.random.manual_seed = _seed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An engine is chosen by the networks that were exported before: by no other module, and
+    by nothing else on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYRANK_CACHE", str(tmp_path_factory.mktemp("networks")))
+        yield
