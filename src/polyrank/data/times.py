@@ -55,6 +55,15 @@ def is_plausible(time: int, unit: str) -> bool:
     return _FROM * _UNITS[unit] <= time < _TO * _UNITS[unit]
 
 
+def unit_at(time: int) -> str | None:
+    """The unit in which it lies between the years 1990 and 2100; None where there is none.
+
+    >>> unit_at(1_768_300_000_000), unit_at(20260301)
+    ('ms', None)
+    """
+    return next((unit for unit in _UNITS if is_plausible(time, unit)), None)
+
+
 class PlausibleTimes:
     """The rule for one pass over a log; the first chunk sets the unit."""
 

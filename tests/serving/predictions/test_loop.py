@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from polyrank.data import open_log
 from polyrank.errors import ConfigError, DataError
 from polyrank.fusion.off_policy import SNIPS
 from polyrank.monitoring import join_labels
+from polyrank.schema import Maturity
 from polyrank.scoring import (
     PREFIX,
     Order,
     Question,
+    Scorer,
     calibrate_on,
     calibration_config,
     estimate_log,
@@ -120,6 +123,41 @@ def test_a_row_without_a_label_was_not_observed(logged: Path) -> None:
     assert joined["click"].null_count == feeds.ROWS - 40
     evaluated = evaluate_log(served.scorer(), joined, CONFIG)
     assert evaluated.row("click", "log_loss").rows == 40
+
+
+@pytest.mark.parametrize(("unit", "a_second"), [("s", 1), ("ms", 1000), ("us", 10**6)])
+def test_late_labels_count_from_the_servers_clock_in_the_unit_of_the_schema(
+    unit: str, a_second: int, tmp_path: Path, joined: pa.Table
+) -> None:
+    """Half of the purchases came within the day that they have, the others after it."""
+    noon, day = int(served.NOON.timestamp()) * a_second, 86_400 * a_second
+    late = Maturity(window=day, event_time="paid", observed_until=noon + 3 * day)
+    tasks = [
+        task.model_copy(update={"maturity": late}) if task.name == "purchase" else task
+        for task in feeds.schema().tasks
+    ]
+    schema = feeds.schema().model_copy(update={"tasks": tuple(tasks)})
+    scorer = Scorer(dataclasses.replace(feeds.bundle(), schema=schema))
+    log = PredictionLog(tmp_path, PredictionLogSettings(features="all"))
+    for each in served.answers():
+        assert log.append(
+            served.replaced(each, schema=schema, rows=each.rows.drop_columns("time_ms"))
+        )
+    assert log.close()
+    bought_N = served.labels()["purchase"].to_numpy() == 1
+    soon_N = bought_N & (np.cumsum(bought_N) % 2 == 0)
+    paid = pa.array(np.where(soon_N, noon + day, noon + 2 * day), mask=~bought_N)
+    labels = served.labels().append_column("paid", paid)
+    table = pa.concat_tables(join_labels(log.folder_of("feed"), labels, schema))
+    assert set(table["time_ms"].to_pylist()) == {noon}
+    found = evaluate_log(scorer, table, CONFIG).row("purchase", "log_loss")
+    place = joined.column_names.index("purchase")
+    own = joined.set_column(place, "purchase", pa.array(soon_N.astype(np.int64)))
+    by_hand = evaluate_log(served.scorer(), own, CONFIG).row("purchase", "log_loss")
+    assert found.rows == by_hand.rows > 100
+    assert found.value == pytest.approx(by_hand.value)
+    early = evaluate_log(scorer, table, CONFIG, observed_until=noon + day - 1)
+    assert early.row("purchase", "log_loss").rows == 0
 
 
 def test_labels_of_no_impression_leave_all_unobserved(logged: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from polyrank.data.arrays import plain
 from polyrank.data.roles import context_uses
+from polyrank.data.times import unit_at
 from polyrank.errors import ConfigError, suggest
 from polyrank.schema import Schema
 from polyrank.scoring import PREFIX, SCORE, Order, Scorer
@@ -147,7 +148,7 @@ def _inputs(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[s
     num_rows = given.num_rows
     known = {
         keys.request: _repeated(answer.request, pa.large_string(), num_rows),
-        keys.time: _repeated(answer.at, pa.timestamp("us", "UTC"), num_rows),
+        keys.time: _repeated(_clock(answer), None, num_rows),
         keys.weight: _repeated(1.0, pa.float64(), num_rows),
     }
     shown = {keys.propensity: _floats(answer.propensity_N, num_rows, missing=1.0)}
@@ -162,6 +163,16 @@ def _inputs(answer: Answer, settings: PredictionLogSettings) -> Iterator[tuple[s
             yield name, _typed(plain(given[name]), answer, name)
         else:
             yield name, _typed(known.get(name, pa.nulls(num_rows)), answer, name)
+
+
+def _clock(answer: Answer) -> Any:
+    """When it was answered: as the log that was learned from tells times, where late labels are
+    counted from there in whole numbers, whose unit is that of ``observed_until``."""
+    at = pa.scalar(answer.at, pa.timestamp("us", "UTC"))
+    cuts = (task.maturity.observed_until for task in answer.schema.maturing if task.maturity)
+    cut = next(cuts, None)
+    unit = unit_at(cut) if isinstance(cut, int) else None
+    return at if unit is None else at.cast(pa.timestamp(unit, "UTC"), safe=False).cast(pa.int64())
 
 
 def _typed(values: Any, answer: Answer, name: str) -> Any:
