@@ -120,7 +120,7 @@ class Service:
             self.recent.ranked(model, body, ranked.scored.score_N, ranked.predicted.predictions)
             log = self._logged(served, shown, call)
             if served is taken:
-                self._compare(served, ranked, call)
+                self._compare(served, ranked, call, len(body))
         return Done(
             answer=Encoded(body=answer, headers={"content-type": "application/json"}),
             candidates=len(ask),
@@ -274,7 +274,7 @@ class Service:
             ),
         )
 
-    def _compare(self, served: Served, ranked: Ranked, call: Call) -> None:
+    def _compare(self, served: Served, ranked: Ranked, call: Call, num_bytes: int) -> None:
         shadowing = self.catalog.shadowing(served.model)
         if shadowing is None or ranked.ask.version is not None:
             return
@@ -286,7 +286,7 @@ class Service:
             self.rankers.of(by).ranker.requests.predict([own.predicted.asked])
             return own.scored.score_N, perf_counter() - began
 
-        shadowing.compare(call.request_id, served, score)
+        shadowing.compare(call.request_id, served, score, num_bytes)
 
 
 def spec_in_force(served: Served, desk: Desk) -> ModelSpec:

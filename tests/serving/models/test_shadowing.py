@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from polyrank.serving.errors import RequestError
 from polyrank.serving.models import Catalog, CatalogSettings, Comparison, GateProcess, Served
 from polyrank.serving.models.comparison import Latencies, overlap
 from polyrank.serving.models.drift import spearman
-from polyrank.serving.models.shadowing import MAX_ERRORS, Shadowing
+from polyrank.serving.models.shadowing import MAX_ERRORS, Background, Shadowing
 from tests.serving.models import worlds
 
 IDS = [f"request-{number}" for number in range(400)]
@@ -273,6 +274,44 @@ def test_what_is_undefined_is_counted_as_such() -> None:
     assert found["latency_ratio"]["p50"] == pytest.approx(2.0, rel=0.13)
     assert Comparison().summary()["latency_ratio"] == {"p50": None, "p99": None}
     assert overlap(np.array([1.0, np.nan, 0.5]), np.array([0.5, 2.0, 1.0]), 2) == 0.5
+
+
+def test_what_waits_to_be_compared_is_bounded_in_bytes() -> None:
+    """Let go of once it is done; one that is larger than all there may be waits by itself."""
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    done = list[str]()
+
+    class Request:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __call__(self) -> None:
+            begun.release()
+            assert go_on.acquire(timeout=20)
+            done.append(self.name)
+
+    background = Background(size=64, failed=lambda _: None, num_bytes=100)
+    assert background.offer(Request("first"), 60)
+    assert begun.acquire(timeout=20)
+    assert not background.offer(Request("too much"), 41)
+    assert background.offer(Request("second"), 40)
+    assert not background.offer(Request("too much"), 1)
+    last = Request("nothing")
+    kept = weakref.ref(last)
+    assert background.offer(last, 0)
+    del last
+    for _ in range(3):
+        go_on.release()
+    for _ in range(2):
+        assert begun.acquire(timeout=20)
+    for _ in range(2000):  # until it says that nothing is held
+        if kept() is None and background.offer(Request("large"), 101):
+            break
+        time.sleep(0.005)
+    assert begun.acquire(timeout=20)
+    go_on.release()
+    background.close()
+    assert done[:3] == ["first", "second", "nothing"]
 
 
 def test_memory_is_bounded() -> None:

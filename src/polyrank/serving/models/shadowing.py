@@ -29,6 +29,8 @@ Mode = Literal["shadow", "canary"]
 Score: TypeAlias = Callable[[Served], tuple[Floats, float]]
 """Scores of a request's candidates by a version, in the order in which they were asked, and how
 many seconds a pass of it over them takes: alone, so that both versions are timed alike."""
+WAITING_BYTES = 16 << 20
+"""Of all requests that wait to be compared, as they came: in memory some four times as much."""
 MAX_ERRORS = 10
 """Of a canary: after these it answers no more."""
 
@@ -38,22 +40,36 @@ class Background:
 
     Args:
         size: How much may wait.
+        num_bytes: That what waits may hold, beside one that holds more by itself.
         failed: Told what failed, whatever was thrown; then the thread goes on.
     """
 
-    def __init__(self, size: int, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, size: int, failed: Callable[[BaseException], None], num_bytes: int = WAITING_BYTES
+    ) -> None:
         self._failed = failed
-        self._waiting: queue.Queue[Callable[[], None]] = queue.Queue(max(1, size))
+        self._waiting: queue.Queue[tuple[Callable[[], None], int]] = queue.Queue(max(1, size))
+        self._num_bytes, self._held = num_bytes, 0
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
 
-    def offer(self, work: Callable[[], None]) -> bool:
-        """Have it done some time; False where too much waits. Never waits itself."""
-        try:
-            self._waiting.put_nowait(work)
-        except queue.Full:
-            return False
+    def offer(self, work: Callable[[], None], num_bytes: int = 0) -> bool:
+        """Have it done some time; False where too much waits. Never waits itself.
+
+        Args:
+            work: What to do.
+            num_bytes: That it holds until it is done.
+        """
+        with self._lock:
+            if self._held and self._held + num_bytes > self._num_bytes:
+                return False
+            try:
+                self._waiting.put_nowait((work, num_bytes))
+            except queue.Full:
+                return False
+            self._held += num_bytes
         return True
 
     def close(self) -> None:
@@ -63,7 +79,7 @@ class Background:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            work = self._waiting.get()
+            work, num_bytes = self._waiting.get()
             if self._closed.is_set():
                 return
             try:
@@ -71,6 +87,9 @@ class Background:
                     work()
             except FAILURES as error:
                 self._failed(error)
+            del work  # else its request stays until another one comes
+            with self._lock:
+                self._held -= num_bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,7 +155,7 @@ class Shadowing:
         canary = self.mode == "canary" and self.comparison.errors < MAX_ERRORS
         return self.second if canary and self.chosen(request_id) else self.primary
 
-    def compare(self, request_id: str, answered: Served, score: Score) -> None:
+    def compare(self, request_id: str, answered: Served, score: Score, num_bytes: int = 0) -> None:
         """Have both versions score a request that was answered, if it is among the share.
 
         It returns at once, and whatever becomes of the comparison touches no answer.
@@ -145,6 +164,7 @@ class Shadowing:
             request_id: Of the request.
             answered: The version that answered it.
             score: Scores the same request by either version.
+            num_bytes: Of the request.
         """
         if answered not in (self.primary, self.second) or not self.chosen(request_id):
             return
@@ -162,7 +182,7 @@ class Shadowing:
             else:
                 self.failed("not finite")
 
-        if not self.background.offer(work):
+        if not self.background.offer(work, num_bytes):
             self.comparison.skip()
 
     def failed(self, kind: str) -> None:
