@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ import torch
 
 from polyrank.bundle import Card, load_bundle, render, save_bundle
 from polyrank.bundle.bundle import Bundle
+from polyrank.calibration import IdentityCurve
 from polyrank.errors import ArtefactError, ConfigError, DivergedError
 from polyrank.evaluation import evaluate
+from polyrank.fusion import parse_value_model
 from polyrank.scoring import Scorer, observe_log
 from polyrank.storage import commit_directory, open_committed
 from tests import feeds
+
+RANKS = {"kind": "weighted_sum", "terms": {"click": {"weight": 3.0}}}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,28 @@ def test_the_version_names_the_content(saved: Path, tmp_path: Path) -> None:
     assert len(version) == 64
     other = feeds.bundle(joined=False)
     assert save_bundle(other, tmp_path / "other") != version
+
+
+def test_the_network_names_what_predicts(saved: Path, tmp_path: Path) -> None:
+    """Not what calibrates, joins or ranks; a weight that is another one is another network."""
+    whole = load_bundle(saved)
+    assert len(whole.network) == 64
+    value_model, _ = parse_value_model(RANKS, where="test")
+    others = {
+        "values": whole.with_value_model(value_model),
+        "calibration": replace(whole, calibration={"click": IdentityCurve(reason="by hand")}),
+        "tables": replace(whole, tables={"items": whole.tables["items"].slice(1)}),
+    }
+    for name, other in others.items():
+        version = save_bundle(other, tmp_path / name)
+        found = load_bundle(tmp_path / name)
+        assert (found.version, found.network) == (version, whole.network), name
+        assert version != whole.version, name
+    altered = load_bundle(saved)
+    with torch.no_grad():
+        next(altered.model.parameters()).view(-1)[0] += 1.0
+    save_bundle(altered, tmp_path / "altered")
+    assert load_bundle(tmp_path / "altered").network != whole.network
 
 
 def test_the_version_does_not_tell_when_it_was_written(saved: Path, tmp_path: Path) -> None:

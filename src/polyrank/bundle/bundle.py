@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,10 @@ from polyrank.storage.tables import table_bytes
 KIND = "bundle"
 FORMAT_VERSION = 1
 VALUES = "value_model.json"
+_NETWORK = (
+    *("schema.json", "model.json", "encoders.json"),
+    *("encoders.safetensors", "weights.safetensors"),
+)
 PROFILE = "profile.json"
 
 
@@ -56,6 +61,9 @@ class Bundle:
     hand, or before there were profiles."""
     version: str = ""
     """Of a saved bundle: a SHA-256 of its content, whenever it was written. Empty before saving."""
+    network: str = ""
+    """Of a bundle that was loaded: a SHA-256 of schema, encoders, configuration and weights. Those
+    that differ in calibration, value models or side tables alone compute by the same network."""
 
     @property
     def value_model(self) -> ValueModel | None:
@@ -199,7 +207,13 @@ def load_bundle(path: Path) -> Bundle:
             values=_values(committed, schema),
             profile=_profile(committed),
             version=committed.manifest.content,
+            network=_network(committed),
         )
+
+
+def _network(committed: Committed) -> str:
+    told = [committed.manifest.files[name].sha256 for name in _NETWORK]
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()
 
 
 def _curves(committed: Committed, schema: Schema) -> dict[str, Curve]:

@@ -169,7 +169,7 @@ def engine_for(bundle: Bundle, name: EngineName, precision: Precision, threads: 
     """The engine of a version: the same one in the process that tries it and in the one that
     serves it, so none that is chosen by a measurement."""
     if name == "auto":
-        name = "onnx" if find_graph(bundle.version, "fp32") is not None else "eager"
+        name = "onnx" if find_graph(bundle.network, "fp32") is not None else "eager"
     return choose(bundle, name, precision=precision, threads=threads)
 
 

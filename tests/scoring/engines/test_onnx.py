@@ -55,7 +55,7 @@ def bundle() -> Bundle:
     schema = whole.schema.model_copy(update={"tasks": tasks})
     encoders = Encoders.fit(schema, Reader(open_log(feeds.log()), schema).chunks("all"))
     model = RankingModel(schema, encoders.layout, feeds.MODEL, seed=1).eval()
-    return replace(whole, schema=schema, encoders=encoders, model=model, version="0123" * 16)
+    return replace(whole, schema=schema, encoders=encoders, model=model, network="0123" * 16)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -178,8 +178,8 @@ def test_the_network_is_exported_once(
         raise AssertionError("exported again")
 
     assert len(list((cache / "engines").iterdir())) == 1
-    assert graphs.keep_graph(bundle.version, "fp32", refuse) == graphs.find_graph(
-        bundle.version, "fp32"
+    assert graphs.keep_graph(bundle.network, "fp32", refuse) == graphs.find_graph(
+        bundle.network, "fp32"
     )
     assert graphs.find_graph("", "fp32") is None
     assert graphs.find_graph("another", "fp32") is None
@@ -215,7 +215,7 @@ def test_the_cache_stands_where_the_system_keeps_caches(
 def test_int8_keeps_the_order_and_the_bits(bundle: Bundle, batch: Batch) -> None:
     rows = batch.slice(0, 500)
     assert choose(bundle, "onnx", precision="int8", rows=rows).precision == "int8"
-    graph, inputs = graphs.find_graph(bundle.version, "fp32"), inputs_of(bundle)
+    graph, inputs = graphs.find_graph(bundle.network, "fp32"), inputs_of(bundle)
     assert graph is not None
     small = quantised(graph, bundle.model, inputs, rows, least=8)
     engine = OnnxEngine(bundle.model, inputs, small, threads=2, precision="int8")
@@ -264,7 +264,7 @@ def test_tables_in_int8_take_the_place_of_the_bundles(
 def test_auto_takes_what_is_ready_and_fast(bundle: Bundle, engines: list[OnnxEngine]) -> None:
     del engines  # made, so that the network is ready
     assert choose(bundle).name in ("eager", "onnx")
-    assert choose(replace(bundle, version="")).name == "eager"
+    assert choose(replace(bundle, network="")).name == "eager"
     assert choose(bundle, "eager").precision == "fp32"
 
 

@@ -95,7 +95,7 @@ def _onnx(
         return graph_of(bundle.model, inputs)
 
     require_runtime()
-    graph = keep_graph(bundle.version, "fp32", make)
+    graph = keep_graph(bundle.network, "fp32", make)
     tables = None
     if precision != "fp32":
         from polyrank.scoring.export.int8 import quantised
@@ -112,7 +112,7 @@ def _onnx(
 
 def _fastest(bundle: Bundle, threads: int | None) -> Engine:
     eager = TorchEngine(bundle.model)
-    ready = not missing("onnxruntime") and find_graph(bundle.version, "fp32")
+    ready = not missing("onnxruntime") and find_graph(bundle.network, "fp32")
     if not ready:
         return eager
     onnx = OnnxEngine(bundle.model, inputs_of(bundle), ready, threads=threads)

@@ -1,4 +1,4 @@
-"""Networks ready to run, kept on this machine by the version of their bundle.
+"""Networks ready to run, kept on this machine by what they are made of.
 
 To export a network takes seconds, to load one milliseconds: a server that starts finds it here.
 """
@@ -29,15 +29,15 @@ def home() -> Path:
     return Path(cache) / "polyrank" / "engines"
 
 
-def find_graph(version: str, kind: str) -> bytes | None:
-    """The network of a bundle's version, if it is here and whole.
+def find_graph(network: str, kind: str) -> bytes | None:
+    """The exported network of a bundle, if it is here and whole.
 
     Args:
-        version: Of the bundle; empty: it was never saved, and nothing is kept of it.
+        network: The bundle's ``network``; empty: it was not loaded, and nothing is kept of it.
         kind: Of the network, such as "fp32".
     """
-    path = _place(version, kind)
-    if not version or not path.is_dir():
+    path = _place(network, kind)
+    if not network or not path.is_dir():
         return None
     try:
         with open_committed(path, kind=KIND, supported_versions={FORMAT_VERSION}) as committed:
@@ -46,16 +46,16 @@ def find_graph(version: str, kind: str) -> bytes | None:
         return None
 
 
-def keep_graph(version: str, kind: str, make: Callable[[], bytes]) -> bytes:
+def keep_graph(network: str, kind: str, make: Callable[[], bytes]) -> bytes:
     """The network, made and kept if it is not here; a disk that refuses only keeps nothing."""
-    found = find_graph(version, kind)
+    found = find_graph(network, kind)
     if found is not None:
         return found
     made = make()
-    if version:
+    if network:
         try:
             commit_directory(
-                _place(version, kind),
+                _place(network, kind),
                 {_FILE: made},
                 kind=KIND,
                 format_version=FORMAT_VERSION,
@@ -66,6 +66,6 @@ def keep_graph(version: str, kind: str, make: Callable[[], bytes]) -> bytes:
     return made
 
 
-def _place(version: str, kind: str) -> Path:
+def _place(network: str, kind: str) -> Path:
     made_by = f"{__version__}-torch{torch.__version__.split('+')[0]}"
-    return home() / f"{version[:24]}-{kind}-{made_by}"
+    return home() / f"{network[:24]}-{kind}-{made_by}"
