@@ -22,7 +22,7 @@ from polyrank.serving.admin import FOR_ALL, MIN_TOKEN, OPERATORS, Admin
 from polyrank.serving.app import build_app
 from polyrank.serving.console import console_routes
 from polyrank.serving.exploring import check_explored, tell_of_unknown
-from polyrank.serving.http import PLACES_APART, AccessLog, Finished, Guard, Readiness
+from polyrank.serving.http import PLACES_APART, AccessLog, Finished, Guard, Readiness, Report
 from polyrank.serving.metrics import Metrics
 from polyrank.serving.models import Catalog, EngineOf, Served, share_one_heap
 from polyrank.serving.predictions import PredictionLog, check_folder, check_logged
@@ -84,13 +84,6 @@ def hosted(
         admin = None if token is None else Admin(service, token, workers)
         routes = [*console_routes(), *further]
         app = build_app(service, readiness, workers, admin=admin, further=routes)
-
-        def report(finished: Finished) -> None:
-            metrics.finished(finished)
-            recent.finished(finished)
-            if access_log is not None:
-                access_log(finished)
-
         catalog.watch(settings.watch_seconds)
         readiness.begin()
         spans = stack.enter_context(traced(app, settings.otlp))
@@ -100,8 +93,20 @@ def hosted(
             apart=[OPERATORS],
             not_apart=[FOR_ALL],
             readiness=readiness,
-            report=report,
+            report=_reports(metrics, recent, access_log),
         )
+
+
+def _reports(metrics: Metrics, recent: Recent, access_log: AccessLog | None) -> Report:
+    """Tells all who count or write down what is over."""
+
+    def report(finished: Finished) -> None:
+        metrics.finished(finished)
+        recent.finished(finished)
+        if access_log is not None:
+            access_log(finished)
+
+    return report
 
 
 def _check(settings: ServeSettings) -> None:
