@@ -76,6 +76,7 @@ def test_the_numbers_of_a_figure_can_be_read_and_saved(browser: Browser, plain: 
     with opened(browser, plain, accept_downloads=True) as found:
         figure = found.page.locator("#figure-loss")
         figure.locator("summary").click()
+        figure.locator("tbody tr").first.wait_for()  # the browser tells the page a little later
         cells = figure.locator("tbody tr").all_inner_texts()
         assert [row.split("\t") for row in cells] == [
             ["1", "0.69315", "click"],
