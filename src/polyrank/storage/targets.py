@@ -42,10 +42,8 @@ def check_target(path: Path, *, kind: str, replace: bool) -> None:
     Raises:
         ConfigError: With what lies there.
     """
-    if not os.path.lexists(path):
+    if _is_free(path, replace=replace):
         return
-    if not replace:
-        raise already_exists(path)
     if _is_plain_directory(path):
         if _is_empty(path):
             return
@@ -68,10 +66,8 @@ def check_folder(path: Path, names: Collection[str], *, what: str, replace: bool
     Raises:
         ConfigError: With what lies there.
     """
-    if not os.path.lexists(path):
+    if _is_free(path, replace=replace):
         return
-    if not replace:
-        raise already_exists(path)
     if not _is_plain_directory(path):
         raise _unlike(path, f"a folder with {what}", "is none")
     if not _is_empty(path) and {entry.name for entry in path.iterdir()} != set(names):
@@ -87,16 +83,22 @@ def check_file(path: Path, *, kind: FileKind, replace: bool) -> None:
         ConfigError: With what lies there.
         StorageError: It cannot be read.
     """
-    if not os.path.lexists(path):
+    if _is_free(path, replace=replace):
         return
-    if not replace:
-        raise already_exists(path)
     if not path.is_file():
         raise _unlike(path, f"one of {kind}", "is no file")
     with storage_errors("look at what is to be replaced", path.name), path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head and not _IS[kind](head):
         raise _unlike(path, f"one of {kind}", "is none by its content")
+
+
+def _is_free(path: Path, *, replace: bool) -> bool:
+    """Whether nothing is there; what is, and is not to be replaced, is refused."""
+    free = not os.path.lexists(path)
+    if not (free or replace):
+        raise already_exists(path)
+    return free
 
 
 def _unlike(path: Path, what: str, other: str) -> ConfigError:

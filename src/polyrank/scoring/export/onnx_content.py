@@ -66,9 +66,9 @@ def with_values(graph: bytes, values: Mapping[str, Tensor]) -> bytes:
     return content
 
 
-def _check_size(bundle: Bundle, bytes_of_tables: bool) -> None:
+def _check_size(bundle: Bundle, int8_tables: bool) -> None:
     size = sum(value.numel() * 4 for value in bundle.model.state_dict().values())
-    if bytes_of_tables:
+    if int8_tables:
         size -= sum(table.numel() * 3 - len(table) for table in bundle.model.tables_of_inputs())
     if size > MOST_BYTES:
         raise ConfigError(
